@@ -1,0 +1,1 @@
+//! Who may do what: peers, groups and rules, as data. Pure.

@@ -1,0 +1,1 @@
+//! The words of the control API, and its client.

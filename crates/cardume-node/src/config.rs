@@ -1,0 +1,142 @@
+//! The whole configuration of a node, as data. Nothing here reads files or the environment.
+use std::{collections::BTreeMap, path::PathBuf};
+
+use libp2p::Multiaddr;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Everything that one TOML file can say. An empty one is a working node on the local network.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub node: Node,
+    pub identity: Identity,
+    pub log: Log,
+    pub listen: Listen,
+    pub connect: cardume_connect::Config,
+    /// Peers by name.
+    pub peer: BTreeMap<String, cardume_connect::Peer>,
+    pub network: Network,
+    pub mdns: cardume_mdns::Config,
+    pub kad: cardume_kad::Config,
+    pub transfer: cardume_transfer::Config,
+    pub exchange: cardume_exchange::Config,
+    pub store: cardume_store::Config,
+    /// Files and directories shared from the start, by name.
+    pub share: BTreeMap<String, Share>,
+    pub control: cardume_control::Config,
+    pub shutdown: Shutdown,
+}
+
+/// `[node]`
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Node {
+    /// What this node calls itself to its operator; the host name when not set.
+    pub name: Option<String>,
+    /// Where identity, store and address book live.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// `[identity]`
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identity {
+    /// Private key: a path, or `credential:NAME` for a systemd credential. Default: `identity.key` in
+    /// the data directory, made on the first start.
+    pub key_file: Option<String>,
+}
+
+/// `[log]`: read by the program that runs the node; the node itself sets up no logger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,cardume_exchange=debug`.
+    pub level: String,
+    pub format: LogFormat,
+}
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".into(),
+            format: LogFormat::Auto,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Auto,
+    Pretty,
+    Json,
+    Journald,
+}
+
+/// `[listen]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    #[schemars(with = "Vec<String>")]
+    pub addresses: Vec<Multiaddr>,
+    /// Addresses to tell others besides those found out, such as a forwarded port.
+    #[schemars(with = "Vec<String>")]
+    pub announce: Vec<Multiaddr>,
+}
+impl Default for Listen {
+    fn default() -> Self {
+        let addresses = [
+            "/ip4/0.0.0.0/udp/4011/quic-v1",
+            "/ip6/::/udp/4011/quic-v1",
+            "/ip4/0.0.0.0/tcp/4011",
+            "/ip6/::/tcp/4011",
+        ];
+        Self {
+            addresses: addresses
+                .map(|a| a.parse().expect("a literal multiaddr"))
+                .to_vec(),
+            announce: Vec::new(),
+        }
+    }
+}
+
+/// `[network]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// Part of every protocol id of ours: two networks never mix.
+    pub id: String,
+}
+impl Default for Network {
+    fn default() -> Self {
+        Self { id: "main".into() }
+    }
+}
+
+/// `[share.NAME]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    pub path: PathBuf,
+    /// Tell the DHT about it.
+    #[serde(default = "yes")]
+    pub announce: bool,
+}
+fn yes() -> bool {
+    true
+}
+
+/// `[shutdown]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shutdown {
+    /// Time for running answers and writes to end after a stop signal.
+    pub grace: cardume_units::Duration,
+}
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self {
+            grace: cardume_units::Duration::from_secs(10),
+        }
+    }
+}

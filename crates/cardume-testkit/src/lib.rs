@@ -1,0 +1,1 @@
+//! Real nodes, hostile peers and network namespaces for tests.

@@ -1,0 +1,2 @@
+//! A peer-to-peer node.
+fn main() {}
