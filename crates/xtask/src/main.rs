@@ -1,2 +1,25 @@
 //! Checks and chores of this workspace.
-fn main() {}
+
+mod tidy;
+
+use clap::{Parser, Subcommand};
+
+/// Checks and chores of this workspace; run as `cargo xtask`.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Check that the code keeps to the architecture: who imports whom, purity, sizes, versions.
+    Tidy,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().chore {
+        Chore::Tidy => tidy::run(),
+    }
+}
