@@ -1,1 +1,9 @@
-//! Real nodes, hostile peers and network namespaces for tests.
+//! Real nodes, hostile peers and network namespaces, for tests.
+//!
+//! A development dependency only: nothing that ships may import it.
+
+pub mod daemon;
+pub mod files;
+pub mod flood;
+pub mod hosts;
+pub mod liar;
