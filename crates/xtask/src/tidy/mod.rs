@@ -18,7 +18,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     wrong.extend(sources::check(&root)?);
     wrong.extend(versions::check(&metadata));
     if wrong.is_empty() {
-        say(&format!("tidy: {} crates keep to the architecture", metadata.workspace_members.len()));
+        say(&format!(
+            "tidy: {} crates keep to the architecture",
+            metadata.workspace_members.len()
+        ));
         return Ok(());
     }
     for complaint in &wrong {

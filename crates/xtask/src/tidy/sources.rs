@@ -21,18 +21,36 @@ struct Rule {
 
 const RULES: &[Rule] = &[
     Rule {
-        patterns: &["std::fs", "std::net", "tokio", "Instant::now", "SystemTime::now", "std::thread"],
+        patterns: &[
+            "std::fs",
+            "std::net",
+            "tokio",
+            "Instant::now",
+            "SystemTime::now",
+            "std::thread",
+        ],
         applies: |name| matches!(name, "cardume-content" | "cardume-access" | "cardume-units"),
         reason: "words are pure: no disk, network, clock or tasks",
     },
     Rule {
-        patterns: &["env::var", "env::args", "signal::", "set_global_default", "tracing_subscriber"],
+        patterns: &[
+            "env::var",
+            "env::args",
+            "signal::",
+            "set_global_default",
+            "tracing_subscriber",
+        ],
         applies: |name| !matches!(name, "cardume" | "xtask" | "cardume-testkit" | "cardume-bench"),
         reason: "environment, signals and loggers belong to the binary",
     },
     Rule {
         patterns: &["tokio::spawn(", "tokio::task::spawn(", "thread::spawn("],
-        applies: |name| !matches!(name, "cardume" | "cardume-node" | "xtask" | "cardume-testkit" | "cardume-bench"),
+        applies: |name| {
+            !matches!(
+                name,
+                "cardume" | "cardume-node" | "xtask" | "cardume-testkit" | "cardume-bench"
+            )
+        },
         reason: "libraries return futures; only the node spawns",
     },
     Rule {
@@ -53,7 +71,13 @@ pub(super) fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut wrong = Vec::new();
     for entry in fs::read_dir(root.join("crates"))? {
         let folder = entry?.path();
-        let Some(name) = folder.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+        let Some(name) = folder
+            .file_name()
+            .and_then(|name| name.to_str())
+            .map(str::to_owned)
+        else {
+            continue;
+        };
         if name == "fuzz" || name == "xtask" {
             continue;
         }
@@ -73,7 +97,9 @@ fn judge(name: &str, file: &str, text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let lines = text.lines().count();
     if lines > MAX_LINES {
-        wrong.push(format!("{file} has {lines} lines; over {MAX_LINES} it wants a second room"));
+        wrong.push(format!(
+            "{file} has {lines} lines; over {MAX_LINES} it wants a second room"
+        ));
     }
     let tests_too = file.contains("/tests/");
     for (number, line) in code_before_tests(text).enumerate() {
@@ -91,7 +117,8 @@ fn judge(name: &str, file: &str, text: &str) -> Vec<String> {
 
 /// The lines above the test module, which by custom stands last.
 fn code_before_tests(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().take_while(|line| !line.starts_with("#[cfg(test)]") && !line.starts_with("#[cfg(all(test"))
+    text.lines()
+        .take_while(|line| !line.starts_with("#[cfg(test)]") && !line.starts_with("#[cfg(all(test"))
 }
 
 fn rust_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
