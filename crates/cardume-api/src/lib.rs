@@ -1,1 +1,33 @@
 //! The words of the control API, and its client.
+//!
+//! Serves nothing, and knows nothing of how a node does its work. The shapes here are the JSON that programs
+//! outside read: fields may be added, never renamed, and readers ignore what they do not know.
+//!
+//! # Invariants
+//!
+//! * A failure is always a [`Problem`] with a [`Code`]; a program needs to read nothing else.
+//! * Times are seconds, sizes are bytes, ids are text.
+
+pub mod client;
+mod content;
+mod event;
+mod fetch;
+mod kad;
+mod operation;
+mod peer;
+mod problem;
+mod share;
+mod status;
+
+pub use self::{
+    client::{Client, ClientError},
+    content::{Entry, EntryKind, File, Held, NewManifest, NewRoot, Stat, Uploaded},
+    event::{Event, PeerChange},
+    fetch::{Fetched, NewFetch},
+    kad::{Kad, Provider},
+    operation::{Failure, Kind, Operation, Outcome, Phase, Progress, Source, State},
+    peer::{NewPeer, Path, Peer},
+    problem::{Code, Problem},
+    share::{Broken, Mode, NewShare, Shared, Skipped, Verified},
+    status::Status,
+};

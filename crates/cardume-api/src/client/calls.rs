@@ -1,0 +1,241 @@
+//! One method for each endpoint.
+use cardume_content::Cid;
+use futures::Stream;
+use reqwest::Method;
+
+use super::{Client, ClientError, Place, lines};
+use crate::{
+    Entry, File, Kad, NewFetch, NewManifest, NewPeer, NewRoot, NewShare, Operation, Peer, Provider, Stat,
+    Status, Uploaded,
+};
+
+/// The node itself.
+impl Client {
+    /// How the node is.
+    ///
+    /// # Errors
+    /// When the daemon cannot be asked.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.get(&["v1", "status"]).await
+    }
+
+    /// The configuration the node runs with.
+    ///
+    /// # Errors
+    /// When the daemon cannot be asked.
+    pub async fn config(&self) -> Result<serde_json::Value, ClientError> {
+        self.get(&["v1", "config"]).await
+    }
+
+    /// Stops the node; answered before it has stopped.
+    ///
+    /// # Errors
+    /// `denied` unless the caller is the node's own user or root.
+    pub async fn stop(&self) -> Result<(), ClientError> {
+        self.done(Method::POST, &["v1", "stop"]).await
+    }
+}
+
+/// Operations.
+impl Client {
+    /// Operations that run, and the last that have ended.
+    ///
+    /// # Errors
+    /// When the daemon cannot be asked.
+    pub async fn operations(&self) -> Result<Vec<Operation>, ClientError> {
+        self.get(&["v1", "operations"]).await
+    }
+
+    /// One operation.
+    ///
+    /// # Errors
+    /// `not_found` when there is none of that id, or it ended too long ago.
+    pub async fn operation(&self, id: &str) -> Result<Operation, ClientError> {
+        self.get(&["v1", "operations", id]).await
+    }
+
+    /// Cancels an operation; nothing happens to one that has ended.
+    ///
+    /// # Errors
+    /// `not_found` when there is none of that id.
+    pub async fn cancel(&self, id: &str) -> Result<(), ClientError> {
+        self.done(Method::DELETE, &["v1", "operations", id]).await
+    }
+}
+
+/// Content.
+impl Client {
+    /// Shares a file or a directory of the node's machine; the operation ends in [`Shared`](crate::Shared).
+    ///
+    /// # Errors
+    /// `denied` when the caller may not hand in paths: upload the bytes instead.
+    pub async fn share(&self, share: &NewShare) -> Result<Operation, ClientError> {
+        self.post(&["v1", "shares"], share).await
+    }
+
+    /// Makes a directory of content that the store has.
+    ///
+    /// # Errors
+    /// `not_found` when an entry's content is not held, `usage` when the entries make no directory.
+    pub async fn upload_manifest(&self, manifest: &NewManifest) -> Result<Uploaded, ClientError> {
+        self.post(&["v1", "manifests"], manifest).await
+    }
+
+    /// Keeps and shares uploaded content under a name.
+    ///
+    /// # Errors
+    /// `not_found` when the store does not have it.
+    pub async fn add_root(&self, root: &NewRoot) -> Result<File, ClientError> {
+        self.post(&["v1", "roots"], root).await
+    }
+
+    /// The roots of the store.
+    ///
+    /// # Errors
+    /// When the daemon cannot be asked.
+    pub async fn files(&self) -> Result<Vec<File>, ClientError> {
+        self.get(&["v1", "files"]).await
+    }
+
+    /// Forgets a root. Files in place stay where they are.
+    ///
+    /// # Errors
+    /// `not_found` when it is no root, `conflict` when it is pinned.
+    pub async fn remove(&self, cid: Cid) -> Result<(), ClientError> {
+        self.done(Method::DELETE, &["v1", "files", &cid.to_string()])
+            .await
+    }
+
+    /// Keeps a root whatever happens, or no longer.
+    ///
+    /// # Errors
+    /// `not_found` when it is no root.
+    pub async fn pin(&self, cid: Cid, pinned: bool) -> Result<(), ClientError> {
+        let method = if pinned { Method::PUT } else { Method::DELETE };
+        self.done(method, &["v1", "files", &cid.to_string(), "pin"]).await
+    }
+
+    /// Hashes one root anew, or everything; the operation ends in [`Verified`](crate::Verified).
+    ///
+    /// # Errors
+    /// `not_found` when it is no root.
+    pub async fn verify(&self, cid: Option<Cid>) -> Result<Operation, ClientError> {
+        match cid {
+            Some(cid) => self.post(&["v1", "files", &cid.to_string(), "verify"], &()).await,
+            None => self.post(&["v1", "verify"], &()).await,
+        }
+    }
+
+    /// What is known of some content.
+    ///
+    /// # Errors
+    /// `not_found` when neither the store nor any peer has what is needed to tell.
+    pub async fn stat(&self, place: &Place) -> Result<Stat, ClientError> {
+        let request = self.request(Method::GET, &["v1", "stat", &place.cid.to_string()]);
+        self.json(place.onto(request)).await
+    }
+
+    /// The entries of a directory.
+    ///
+    /// # Errors
+    /// `not_found` when no peer has it, `usage` when it is a file.
+    pub async fn list(&self, place: &Place) -> Result<Vec<Entry>, ClientError> {
+        let request = self.request(Method::GET, &["v1", "list", &place.cid.to_string()]);
+        self.json(place.onto(request)).await
+    }
+
+    /// Gets content from peers; the operation ends in [`Fetched`](crate::Fetched).
+    ///
+    /// # Errors
+    /// `denied` when the caller may not hand in paths and gave a destination: read the [`content`](Self::content)
+    /// instead; `conflict` when the destination exists.
+    pub async fn fetch(&self, fetch: &NewFetch) -> Result<Operation, ClientError> {
+        self.post(&["v1", "fetches"], fetch).await
+    }
+}
+
+/// Peers and the DHT.
+impl Client {
+    /// Peers connected.
+    ///
+    /// # Errors
+    /// When the daemon cannot be asked.
+    pub async fn peers(&self) -> Result<Vec<Peer>, ClientError> {
+        self.get(&["v1", "peers"]).await
+    }
+
+    /// Connects to a peer, and tells of it when it is connected.
+    ///
+    /// # Errors
+    /// `not_found` when nobody answers, `denied` when it is refused.
+    pub async fn connect(&self, peer: &NewPeer) -> Result<Peer, ClientError> {
+        self.post(&["v1", "peers"], peer).await
+    }
+
+    /// Closes all connections to a peer.
+    ///
+    /// # Errors
+    /// `not_found` when there is none.
+    pub async fn disconnect(&self, peer: &str) -> Result<(), ClientError> {
+        self.done(Method::DELETE, &["v1", "peers", peer]).await
+    }
+
+    /// How the node takes part in the DHT.
+    ///
+    /// # Errors
+    /// `unavailable` when it does not.
+    pub async fn kad(&self) -> Result<Kad, ClientError> {
+        self.get(&["v1", "kad"]).await
+    }
+
+    /// Providers of some content, as they are found; ends with the lookup.
+    ///
+    /// # Errors
+    /// `unavailable` when the node takes no part in the DHT.
+    pub async fn providers(
+        &self,
+        cid: Cid,
+    ) -> Result<impl Stream<Item = Result<Provider, ClientError>> + Send + 'static + use<>, ClientError> {
+        let request = self.request(Method::GET, &["v1", "kad", "providers", &cid.to_string()]);
+        Ok(lines(self.send(request).await?))
+    }
+
+    /// Announces this node as a provider of some content until it stops.
+    ///
+    /// # Errors
+    /// `unavailable` when no peer of the DHT is known.
+    pub async fn provide(&self, cid: Cid) -> Result<(), ClientError> {
+        self.done(Method::PUT, &["v1", "kad", "providers", &cid.to_string()])
+            .await
+    }
+
+    /// Looks a peer's addresses up.
+    ///
+    /// # Errors
+    /// `not_found` when the DHT does not know it.
+    pub async fn find_peer(&self, peer: &str) -> Result<Vec<Provider>, ClientError> {
+        self.get(&["v1", "kad", "peers", peer]).await
+    }
+
+    /// Reads a record of the DHT.
+    ///
+    /// # Errors
+    /// `not_found` when there is none.
+    pub async fn record(&self, key: &str) -> Result<bytes::Bytes, ClientError> {
+        let request = self.request(Method::GET, &["v1", "kad", "records", key]);
+        self.send(request)
+            .await?
+            .bytes()
+            .await
+            .map_err(ClientError::reading)
+    }
+
+    /// Writes a record of the DHT.
+    ///
+    /// # Errors
+    /// `limit` when it is too large, `unavailable` when no peer of the DHT is known.
+    pub async fn put_record(&self, key: &str, value: bytes::Bytes) -> Result<(), ClientError> {
+        let request = self.request(Method::PUT, &["v1", "kad", "records", key]);
+        self.send(request.body(value)).await.map(drop)
+    }
+}

@@ -1,0 +1,182 @@
+//! What happens in the node, as it happens.
+use std::{pin::Pin, time::Duration};
+
+use eventsource_stream::Eventsource;
+use futures::{Stream, StreamExt};
+use reqwest::{Method, header};
+
+use super::{Client, ClientError, parse};
+use crate::{Event, Operation};
+
+/// Pauses before a lost stream is taken up again. After the last the daemon is held to be gone.
+const PAUSES: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
+
+/// An event, and where on the stream it was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received {
+    /// Where to go on after it; see [`Client::events`].
+    pub id: String,
+    /// What has happened.
+    pub event: Event,
+}
+
+/// The stream of events.
+///
+/// A connection that is lost is made anew, and the stream goes on where it was; what could not be kept is told as
+/// [`Event::Lost`]. An error is the last item.
+pub struct Events {
+    client: Client,
+    last: Option<String>,
+    source: Option<Source>,
+    attempts: usize,
+    ended: bool,
+}
+
+type Source = Pin<Box<dyn Stream<Item = Result<eventsource_stream::Event, String>> + Send>>;
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events")
+            .field("last", &self.last)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// What happens from now on, or from after the event with the id `after`.
+    ///
+    /// Nothing that happens after this has returned is missed.
+    ///
+    /// # Errors
+    /// When the daemon cannot be asked.
+    pub async fn events(&self, after: Option<String>) -> Result<Events, ClientError> {
+        let mut events = Events {
+            client: self.clone(),
+            last: after,
+            source: None,
+            attempts: 0,
+            ended: false,
+        };
+        events.connect().await?;
+        Ok(events)
+    }
+
+    /// Waits until an operation has ended, telling of each change.
+    ///
+    /// # Errors
+    /// When the daemon cannot be asked any more. An operation that failed is no error here: see its state.
+    ///
+    /// # Cancel safety
+    /// The operation runs on; [`cancel`](Self::cancel) ends it.
+    pub async fn wait(
+        &self,
+        operation: &Operation,
+        mut on_progress: impl FnMut(&Operation) + Send,
+    ) -> Result<Operation, ClientError> {
+        let mut events = self.events(None).await?;
+        // It may have moved on before the stream began.
+        let mut now = self.operation(&operation.id).await?;
+        loop {
+            on_progress(&now);
+            if now.state.has_ended() {
+                return Ok(now);
+            }
+            now = loop {
+                match events.next().await {
+                    Some(Ok(Received {
+                        event: Event::Operation(changed),
+                        ..
+                    })) if changed.id == now.id => {
+                        break *changed;
+                    }
+                    Some(Ok(Received {
+                        event: Event::Lost { .. },
+                        ..
+                    })) => break self.operation(&now.id).await?,
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Err(error),
+                    None => return Err(ClientError::Lost("the events have ended".to_owned())),
+                }
+            };
+        }
+    }
+}
+
+impl Events {
+    /// The next event; an error is the last.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn next(&mut self) -> Option<Result<Received, ClientError>> {
+        while !self.ended {
+            let Some(source) = &mut self.source else {
+                if let Err(error) = self.reconnect().await {
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+                continue;
+            };
+            match source.next().await {
+                Some(Ok(message)) => {
+                    self.attempts = 0;
+                    if !message.id.is_empty() {
+                        self.last = Some(message.id.clone());
+                    }
+                    return Some(parse(message.data.as_bytes()).map(|event| Received {
+                        id: message.id,
+                        event,
+                    }));
+                }
+                Some(Err(_)) | None => self.source = None,
+            }
+        }
+        None
+    }
+
+    /// The events as a stream.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Received, ClientError>> + Send {
+        futures::stream::unfold(self, async |mut events| {
+            events.next().await.map(|item| (item, events))
+        })
+    }
+
+    /// Takes the stream up again. A daemon that is gone, or goes again and again, is an error.
+    async fn reconnect(&mut self) -> Result<(), ClientError> {
+        loop {
+            let Some(&pause) = PAUSES.get(self.attempts) else {
+                return Err(ClientError::Lost(
+                    "the daemon ends the stream again and again".to_owned(),
+                ));
+            };
+            self.attempts += 1;
+            tokio::time::sleep(pause).await;
+            match self.connect().await {
+                Err(ClientError::Lost(_) | ClientError::NoDaemon { .. }) if self.attempts < PAUSES.len() => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(), ClientError> {
+        let mut request = self
+            .client
+            .request(Method::GET, &["v1", "events"])
+            .header(header::ACCEPT, "text/event-stream");
+        if let Some(last) = &self.last {
+            request = request.header("last-event-id", last);
+        }
+        let response = self.client.send(request).await?;
+        let messages = response.bytes_stream().eventsource();
+        self.source = Some(
+            messages
+                .map(|item| item.map_err(|error| error.to_string()))
+                .boxed(),
+        );
+        Ok(())
+    }
+}

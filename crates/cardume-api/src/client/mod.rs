@@ -1,0 +1,152 @@
+//! Asks a daemon.
+mod address;
+mod calls;
+mod content;
+mod error;
+mod events;
+
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use reqwest::{Method, RequestBuilder, Response, Url};
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use self::{
+    address::Address,
+    content::{Body, ByteRange, Place},
+    error::ClientError,
+    events::{Events, Received},
+};
+
+/// A socket on this machine that takes longer to connect to is as good as none.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Asks a daemon. Cheap to clone.
+///
+/// No call has a deadline of its own: drop the future to give up. Work begun by a call goes on in the daemon.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    address: Address,
+}
+
+impl Client {
+    /// Makes a client of the daemon at `unix:///path/to/socket` or `http://host:port`; connects with the first call.
+    ///
+    /// # Errors
+    /// [`ClientError::Address`] when the text is neither.
+    pub fn from_address(address: &str) -> Result<Self, ClientError> {
+        Self::new(address.parse()?)
+    }
+
+    /// Makes a client of the daemon at `address`; connects with the first call.
+    ///
+    /// # Errors
+    /// [`ClientError::Address`] when the address cannot be used.
+    pub fn new(address: Address) -> Result<Self, ClientError> {
+        let builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none());
+        let (builder, base) = match &address {
+            // The host is never looked up; the daemon wants one it knows.
+            Address::Unix(path) => (
+                builder.unix_socket(path.as_path()),
+                "http://localhost/".to_owned(),
+            ),
+            Address::Http(url) => (builder, url.clone()),
+        };
+        let bad = |reason: String| ClientError::Address {
+            address: address.to_string(),
+            reason,
+        };
+        let base = Url::parse(&base).map_err(|error| bad(error.to_string()))?;
+        let http = builder.build().map_err(|error| bad(error.to_string()))?;
+        Ok(Self { http, base, address })
+    }
+
+    /// Where the daemon is.
+    pub const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// A request for the path made of `segments`, each escaped.
+    fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .expect("an http URL has a path")
+            .clear()
+            .extend(segments);
+        self.http.request(method, url)
+    }
+
+    /// Sends; an answer other than success is the problem it carries.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let response = request
+            .send()
+            .await
+            .map_err(|error| ClientError::sending(&self.address, error))?;
+        if response.status().is_success() || response.status() == reqwest::StatusCode::NOT_MODIFIED {
+            return Ok(response);
+        }
+        Err(ClientError::answered(response).await)
+    }
+
+    async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
+        self.send(request)
+            .await?
+            .json()
+            .await
+            .map_err(ClientError::reading)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<T, ClientError> {
+        self.json(self.request(Method::GET, segments)).await
+    }
+
+    async fn post<B, T>(&self, segments: &[&str], body: &B) -> Result<T, ClientError>
+    where
+        B: Serialize + Sync,
+        T: DeserializeOwned,
+    {
+        // Made here, where a path that is no text can be told from an answer that makes no sense.
+        let body = serde_json::to_vec(body).map_err(|error| ClientError::Unsendable(error.to_string()))?;
+        let request = self
+            .request(Method::POST, segments)
+            .header(reqwest::header::CONTENT_TYPE, "application/json")
+            .body(body);
+        self.json(request).await
+    }
+
+    async fn done(&self, method: Method, segments: &[&str]) -> Result<(), ClientError> {
+        self.send(self.request(method, segments)).await.map(drop)
+    }
+}
+
+/// The lines of a body, each a JSON document.
+fn lines<T: DeserializeOwned + 'static>(
+    response: Response,
+) -> impl Stream<Item = Result<T, ClientError>> + Send + 'static {
+    let chunks = response.bytes_stream().boxed();
+    futures::stream::unfold((chunks, Vec::new()), async |(mut chunks, mut rest)| {
+        loop {
+            if let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                if line.len() > 1 {
+                    return Some((parse(&line), (chunks, rest)));
+                }
+                continue;
+            }
+            match chunks.next().await {
+                Some(Ok(chunk)) => rest.extend_from_slice(&chunk),
+                Some(Err(error)) => return Some((Err(ClientError::reading(error)), (chunks, Vec::new()))),
+                None if rest.is_empty() => return None,
+                None => return Some((parse(&std::mem::take(&mut rest)), (chunks, rest))),
+            }
+        }
+    })
+}
+
+fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, ClientError> {
+    serde_json::from_slice(text).map_err(|error| ClientError::Malformed(error.to_string()))
+}

@@ -1,0 +1,60 @@
+//! What happens in the node, as it happens.
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::Operation;
+
+/// Something that has happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// An operation began, moved on, or ended.
+    Operation(Box<Operation>),
+    /// A peer came or went.
+    Peer {
+        /// Its peer id.
+        peer_id: String,
+        /// What it did.
+        change: PeerChange,
+        /// What program it says it runs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<String>,
+    },
+    /// Events were lost on the way: the reader was too slow or away for too long.
+    Lost {
+        /// How many; none when that is not known because the node has been started anew.
+        count: Option<u64>,
+    },
+    /// Something this program does not know.
+    #[serde(other)]
+    Other,
+}
+
+impl Event {
+    /// The name of the event on the stream.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Operation(_) => "operation",
+            Self::Peer { .. } => "peer",
+            Self::Lost { .. } => "lost",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What a peer did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PeerChange {
+    /// It connected.
+    Connected,
+    /// It said what it is.
+    Identified,
+    /// Its last connection was closed.
+    Disconnected,
+    /// Something this program does not know.
+    #[serde(other)]
+    Other,
+}
