@@ -12,6 +12,7 @@ pub mod cid;
 pub mod link;
 pub mod manifest;
 pub mod pieces;
+mod shape;
 pub mod slice;
 pub mod tree;
 
