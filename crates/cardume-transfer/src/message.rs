@@ -6,60 +6,221 @@ use cardume_content::{Cid, PieceSet};
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 
-/// Bytes of slices in one response, at most.
+/// Bytes of slices in one response, at most: a reader allocates what the header says, up to this.
 pub const MAX_PAYLOAD: u64 = 4 * 1024 * 1024 + 64 * 1024;
-/// CIDs in one `GetMany`, at most.
+/// CIDs in one `GetMany`, at most; they fill 38 of the 64 KiB of a request.
 pub const MAX_MANY: usize = 1024;
 /// Ranges in one `Get`, at most.
 pub const MAX_RANGES: usize = 64;
+/// Bytes of a blob, at most (16 TiB); a reader of `Have` allocates one bit for each MiB a peer claims.
+pub const MAX_SIZE: u64 = 1 << 44;
+/// Runs of pieces in one `Have`, at most; a sender with more leaves the last ones out.
+pub const MAX_RUNS: usize = 16 * 1024;
+/// Peers in one `Swarm`, at most; a sender with more leaves the last ones out.
+pub const MAX_PEERS: usize = 64;
+/// Addresses of one peer in `Swarm`, at most; a sender with more leaves the last ones out.
+pub const MAX_ADDRESSES: usize = 8;
+/// Bytes of one address in `Swarm`, at most; a sender leaves longer ones out.
+pub const MAX_ADDRESS_LEN: usize = 512;
+/// How long the answer to a `Have` with `since` may be held back.
+pub const HAVE_WAIT: Duration = Duration::from_secs(30);
 
+/// What one peer asks of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// Byte ranges of a blob, sorted and disjoint; the answer holds one slice a range, in order.
-    Get { cid: Cid, ranges: Vec<Range<u64>> },
+    Get {
+        /// The blob.
+        cid: Cid,
+        /// Bytes wanted, at most [`MAX_RANGES`]. None is empty, but for `0..0` alone, which asks for an empty
+        /// blob.
+        ranges: Vec<Range<u64>>,
+    },
     /// Whole small blobs.
-    GetMany { cids: Vec<Cid> },
+    GetMany {
+        /// The blobs; at most [`MAX_MANY`].
+        cids: Vec<Cid>,
+    },
     /// Which pieces the peer holds. With `since` (a version it told), it answers when that has changed,
     /// or after at most 30 s.
-    Have { cid: Cid, since: Option<u64> },
+    Have {
+        /// The blob.
+        cid: Cid,
+        /// The version that the asker knows.
+        since: Option<u64>,
+    },
     /// Other peers that hold or fetch it.
-    Swarm { cid: Cid },
+    Swarm {
+        /// The blob or directory.
+        cid: Cid,
+    },
 }
 
+impl Request {
+    /// Checks what both ends must hold: counts, and ranges that are sorted, disjoint and not empty.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn check(&self) -> Result<(), &'static str> {
+        match self {
+            Self::Get { ranges, .. } => check_ranges(ranges),
+            Self::GetMany { cids } if cids.is_empty() => Err("no content is asked for"),
+            Self::GetMany { cids } if cids.len() > MAX_MANY => Err("too many CIDs in one request"),
+            Self::GetMany { .. } | Self::Have { .. } | Self::Swarm { .. } => Ok(()),
+        }
+    }
+
+    /// Whether the answer may be held back until something changes.
+    pub fn waits(&self) -> bool {
+        matches!(self, Self::Have { since: Some(_), .. })
+    }
+
+    /// What answers this request.
+    pub(crate) fn expects(&self) -> Expected {
+        match self {
+            Self::Get { ranges, .. } => Expected::Slices(ranges.len()),
+            Self::GetMany { cids } => Expected::Many(cids.len()),
+            Self::Have { .. } => Expected::Have,
+            Self::Swarm { .. } => Expected::Swarm,
+        }
+    }
+}
+
+fn check_ranges(ranges: &[Range<u64>]) -> Result<(), &'static str> {
+    if ranges.is_empty() {
+        return Err("no range is asked for");
+    }
+    if ranges.len() > MAX_RANGES {
+        return Err("too many ranges in one request");
+    }
+    let mut end = 0;
+    for range in ranges {
+        if range.is_empty() && ranges != [0..0] {
+            return Err("a range is empty");
+        }
+        if range.start < end {
+            return Err("ranges are not sorted and disjoint");
+        }
+        end = range.end;
+    }
+    if end > MAX_SIZE {
+        Err("a range ends beyond the largest blob")
+    } else {
+        Ok(())
+    }
+}
+
+/// What one peer answers another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
-    /// `size` is the peer's word until a slice proves it.
+    /// Answers `Get`: verifiable slices.
     Slices {
+        /// Bytes of the whole blob; the peer's word until a slice proves it.
         size: u64,
+        /// One slice for each range asked, in order.
         slices: Vec<Bytes>,
     },
-    /// One item for each CID asked, in order, until the payload is full; the rest must be asked again.
+    /// Answers `GetMany`: one item for each CID asked, in order, until the payload is full; the rest must
+    /// be asked again.
     Many {
+        /// The items; never more than were asked for.
         items: Vec<Item>,
     },
-    /// `pieces.len()` is `piece_count(size)`.
+    /// Answers `Have`; `pieces.len()` is `piece_count(size)`.
     Have {
+        /// Bytes of the whole blob; the peer's word.
         size: u64,
+        /// Changes whenever the pieces do; what to ask `since` next.
         version: u64,
+        /// Pieces that the peer holds, verified.
         pieces: PieceSet,
     },
+    /// Answers `Swarm`.
     Swarm {
+        /// Peers and their addresses, unproven.
         peers: Vec<SwarmPeer>,
     },
+    /// The peer does not have it, or not the ranges asked for.
     NotFound,
+    /// The peer has too much to do.
     Busy {
+        /// How long to leave it alone; told in milliseconds.
         retry_after: Duration,
     },
+    /// The peer may not, or does not want to, give it to us.
     Denied,
 }
+
+impl Response {
+    /// Bytes of slices that follow the header.
+    pub fn payload_len(&self) -> u64 {
+        let len = |slice: &Bytes| slice.len() as u64;
+        match self {
+            Self::Slices { slices, .. } => slices.iter().map(len).sum(),
+            Self::Many { items } => items.iter().filter_map(Item::slice).map(len).sum(),
+            Self::Have { .. } | Self::Swarm { .. } | Self::NotFound | Self::Busy { .. } | Self::Denied => 0,
+        }
+    }
+}
+
+/// One blob of a `Many`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
-    Blob { size: u64, slice: Bytes },
+    /// The whole blob.
+    Blob {
+        /// Its bytes; the peer's word until the slice proves it.
+        size: u64,
+        /// The slice of all its bytes.
+        slice: Bytes,
+    },
+    /// The peer does not have it.
     NotFound,
-    TooLarge { size: u64 },
+    /// Too large for this way; ask with `Get`.
+    TooLarge {
+        /// Its bytes; the peer's word.
+        size: u64,
+    },
 }
+
+impl Item {
+    /// The slice, where there is one.
+    pub fn slice(&self) -> Option<&Bytes> {
+        match self {
+            Self::Blob { slice, .. } => Some(slice),
+            Self::NotFound | Self::TooLarge { .. } => None,
+        }
+    }
+}
+
+/// One peer of a `Swarm`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SwarmPeer {
+    /// Who.
     pub peer: PeerId,
+    /// Where, as far as the sender knows.
     pub addresses: Vec<Multiaddr>,
+}
+
+/// The kind of answer, and how many parts, that a request of ours allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expected {
+    Slices(usize),
+    Many(usize),
+    Have,
+    Swarm,
+}
+
+impl Expected {
+    /// Whether `response` answers the question at all. What it says is for the asker to verify.
+    pub(crate) fn accepts(self, response: &Response) -> bool {
+        match (self, response) {
+            (_, Response::NotFound | Response::Busy { .. } | Response::Denied)
+            | (Self::Have, Response::Have { .. })
+            | (Self::Swarm, Response::Swarm { .. }) => true,
+            (Self::Slices(asked), Response::Slices { slices, .. }) => slices.len() == asked,
+            // Not one item would make the asker ask the same again for ever.
+            (Self::Many(asked), Response::Many { items }) => !items.is_empty() && items.len() <= asked,
+            _ => false,
+        }
+    }
 }

@@ -1,0 +1,83 @@
+//! The settings of the transfer protocol.
+use std::time::Duration;
+
+use cardume_behaviour::Driven;
+use libp2p_request_response as request_response;
+
+use crate::{
+    Behaviour, Handle, Server, Transfer,
+    inbound::Serves,
+    message::HAVE_WAIT,
+    outbound::{Inner, Outbound},
+    stream::Codec,
+    traffic::Counters,
+    wire,
+};
+
+/// Streams of this protocol on one connection, both ways together.
+///
+/// Beyond it libp2p drops a peer's streams in silence and fails ours, so both ends keep below it: 24 of
+/// ours, 24 of the peer's, and room for those that are just ending.
+const MAX_STREAMS: usize = 64;
+/// Time beyond all deadlines of a request after which libp2p ends its stream, whatever has happened.
+const BACKSTOP: Duration = Duration::from_secs(15);
+
+/// The `[transfer]` table of the configuration.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Requests of ours on the wire at once, over all peers.
+    pub max_in_flight: usize,
+    /// Requests of others being answered at once, over all peers; more are answered `Busy`.
+    pub max_serving: usize,
+    /// … and for one peer.
+    pub max_serving_per_peer: usize,
+    /// Time for one request, from the first byte out to the last byte in.
+    pub request_timeout: cardume_units::Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_in_flight: 128,
+            max_serving: 64,
+            max_serving_per_peer: 16,
+            request_timeout: cardume_units::Duration::from_secs(30),
+        }
+    }
+}
+
+impl Config {
+    /// Makes the behaviour for `network`, the way in, and the requests of others.
+    ///
+    /// Counts of zero are taken as one. Whether `network` is a good name is for its owner to check; here it
+    /// only becomes part of the protocol's name. The behaviour needs a tokio runtime with time where its
+    /// connections are driven.
+    pub fn build(&self, network: &str) -> (Behaviour, Handle, Server) {
+        let timeout = self.request_timeout.get();
+        let inner = Inner::with_codec(
+            Codec::new(timeout),
+            [(wire::protocol(network), request_response::ProtocolSupport::Full)],
+            request_response::Config::default()
+                .with_request_timeout(timeout + HAVE_WAIT + BACKSTOP)
+                .with_max_concurrent_streams(MAX_STREAMS),
+        );
+        let counters = Counters::default();
+        let (serves, requests) = Serves::new(
+            self.max_serving.max(1),
+            self.max_serving_per_peer.max(1),
+            counters.clone(),
+        );
+        let limit = self.max_in_flight.clamp(1, 1 << 16);
+        let transfer = Transfer {
+            outbound: Outbound::new(limit, counters.clone()),
+            serves,
+        };
+        let (behaviour, mailbox) = Driven::new(inner, transfer, limit);
+        (
+            behaviour,
+            Handle::new(mailbox, counters, timeout),
+            Server { requests },
+        )
+    }
+}
