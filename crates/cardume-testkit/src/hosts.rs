@@ -114,6 +114,11 @@ impl Host {
         Ok(())
     }
 
+    /// Begins to record what passes its interfaces.
+    pub fn capture(&self) -> anyhow::Result<crate::capture::Capture> {
+        crate::capture::Capture::begin(&self.namespace)
+    }
+
     fn ip(&self, arguments: &[&str]) -> anyhow::Result<()> {
         ip(&[&["-n", &self.namespace], arguments].concat())
     }

@@ -2,6 +2,7 @@
 //!
 //! A development dependency only: nothing that ships may import it.
 
+pub mod capture;
 pub mod daemon;
 pub mod files;
 pub mod flood;
