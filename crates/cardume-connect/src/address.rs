@@ -1,0 +1,175 @@
+//! How far an address reaches, and which addresses are worth keeping.
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use multiaddr::{Multiaddr, Protocol};
+
+/// Longer addresses are forgotten: no transport of ours needs as much, and every one of them is stored.
+const MAX_LENGTH: usize = 256;
+
+/// How far an address reaches; the order is that of distance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Scope {
+    /// This host only: loopback and in-process addresses.
+    Host,
+    /// A private network: RFC 1918, link-local, unique local, shared address space.
+    Private,
+    /// Anywhere.
+    Public,
+}
+
+impl Scope {
+    pub(crate) const ALL: [Self; 3] = [Self::Host, Self::Private, Self::Public];
+}
+
+/// How far `address` reaches. A name reaches anywhere, since only its owner knows better.
+pub(crate) fn scope(address: &Multiaddr) -> Scope {
+    match address.iter().next() {
+        Some(Protocol::Memory(_)) => Scope::Host,
+        Some(Protocol::Ip4(ip)) => scope_of_ip(IpAddr::V4(ip)),
+        Some(Protocol::Ip6(ip)) => scope_of_ip(IpAddr::V6(ip)),
+        _ => Scope::Public,
+    }
+}
+
+/// How far away the peer at the other end of a connection has to be taken to be.
+///
+/// Behind a relay, a name, or an address shared by the customers of a provider may sit anybody.
+pub(crate) fn distance(remote: &Multiaddr) -> Scope {
+    let shared = ip(remote).is_some_and(|ip| matches!(ip, IpAddr::V4(v4) if is_shared(v4)));
+    if shared || is_relayed(remote) {
+        Scope::Public
+    } else {
+        scope(remote)
+    }
+}
+
+/// Whether `address` may be told to, or believed of, a peer at this distance.
+pub(crate) fn is_visible(address: &Multiaddr, distance: Scope) -> bool {
+    scope(address) >= distance
+}
+
+/// The IP address that `address` starts with; IPv4 inside IPv6 is unwrapped.
+pub(crate) fn ip(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
+        Protocol::Ip6(ip) => Some(IpAddr::V6(ip).to_canonical()),
+        _ => None,
+    }
+}
+
+/// `address` without the `/p2p/<peer>` at its end, so that one address has one spelling.
+pub(crate) fn bare(address: &Multiaddr) -> Multiaddr {
+    let mut address = address.clone();
+    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+        address.pop();
+    }
+    address
+}
+
+/// Whether an address that somebody told us can be dialled at all.
+pub(crate) fn is_dialable(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    let host = match parts.next() {
+        Some(Protocol::Ip4(ip)) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast()),
+        Some(Protocol::Ip6(ip)) => !(ip.is_unspecified() || ip.is_multicast()),
+        Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)) => true,
+        Some(Protocol::Memory(port)) => return port != 0,
+        _ => false,
+    };
+    let port = match parts.next() {
+        Some(Protocol::Tcp(port) | Protocol::Udp(port)) => port != 0,
+        _ => false,
+    };
+    host && port && address.len() <= MAX_LENGTH
+}
+
+fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::P2pCircuit))
+}
+
+fn scope_of_ip(ip: IpAddr) -> Scope {
+    match ip.to_canonical() {
+        ip if ip.is_loopback() => Scope::Host,
+        IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() || is_shared(ip) => Scope::Private,
+        IpAddr::V6(ip) if is_local(ip) => Scope::Private,
+        _ => Scope::Public,
+    }
+}
+
+/// 100.64.0.0/10, RFC 6598: between the customers of one provider.
+fn is_shared(ip: Ipv4Addr) -> bool {
+    let [first, second, ..] = ip.octets();
+    first == 100 && second & 0b1100_0000 == 64
+}
+
+fn is_local(ip: Ipv6Addr) -> bool {
+    ip.is_unicast_link_local() || ip.is_unique_local()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Multiaddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_reaches_as_far_as_its_ip() {
+        for (text, expected) in [
+            ("/memory/7", Scope::Host),
+            ("/ip4/127.0.0.1/tcp/1", Scope::Host),
+            ("/ip6/::1/tcp/1", Scope::Host),
+            ("/ip6/::ffff:127.0.0.1/tcp/1", Scope::Host),
+            ("/ip4/10.1.2.3/tcp/1", Scope::Private),
+            ("/ip4/172.31.0.1/udp/1/quic-v1", Scope::Private),
+            ("/ip4/192.168.1.9/tcp/1", Scope::Private),
+            ("/ip4/169.254.3.4/tcp/1", Scope::Private),
+            ("/ip4/100.64.0.1/tcp/1", Scope::Private),
+            ("/ip6/fe80::1/tcp/1", Scope::Private),
+            ("/ip6/fd00::1/tcp/1", Scope::Private),
+            ("/ip6/::ffff:192.168.1.1/tcp/1", Scope::Private),
+            ("/ip4/100.128.0.1/tcp/1", Scope::Public),
+            ("/ip4/172.32.0.1/tcp/1", Scope::Public),
+            ("/ip6/2001:db8::1/tcp/1", Scope::Public),
+            ("/dns4/example.org/tcp/1", Scope::Public),
+        ] {
+            assert_eq!(scope(&address(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn strangers_behind_a_relay_or_a_shared_address_are_far_away() {
+        let relayed =
+            "/ip4/192.168.1.1/tcp/1/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA/p2p-circuit";
+        assert_eq!(distance(&address(relayed)), Scope::Public);
+        assert_eq!(distance(&address("/ip4/100.64.0.1/tcp/1")), Scope::Public);
+        assert_eq!(distance(&address("/ip4/192.168.1.1/tcp/1")), Scope::Private);
+    }
+
+    #[test]
+    fn private_addresses_are_visible_at_private_distance_only() {
+        let private = address("/ip4/192.168.1.1/tcp/1");
+        assert!(is_visible(&private, Scope::Host));
+        assert!(is_visible(&private, Scope::Private));
+        assert!(!is_visible(&private, Scope::Public));
+        assert!(!is_visible(&address("/ip4/127.0.0.1/tcp/1"), Scope::Private));
+    }
+
+    #[test]
+    fn addresses_that_nobody_can_dial_are_refused() {
+        for text in [
+            "/ip4/0.0.0.0/tcp/1",
+            "/ip4/1.2.3.4/tcp/0",
+            "/ip4/224.0.0.251/udp/5353/quic-v1",
+            "/ip4/1.2.3.4",
+            "/memory/0",
+            "/dnsaddr/example.org",
+        ] {
+            assert!(!is_dialable(&address(text)), "{text}");
+        }
+        let long = format!("/dns4/{}.org/tcp/1", "a".repeat(MAX_LENGTH));
+        assert!(!is_dialable(&address(&long)));
+        assert!(is_dialable(&address("/ip4/1.2.3.4/udp/1/quic-v1")));
+    }
+}

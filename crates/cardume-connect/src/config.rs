@@ -1,0 +1,287 @@
+//! What an operator can set, and how it becomes a behaviour.
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+};
+
+use cardume_behaviour::Driven;
+use libp2p_allow_block_list as block_list;
+use libp2p_connection_limits::{self as connection_limits, ConnectionLimits};
+use libp2p_identity::{Keypair, PeerId};
+use libp2p_memory_connection_limits as memory_limits;
+use libp2p_ping as ping;
+use multiaddr::{Multiaddr, Protocol};
+
+use crate::{
+    Behaviour, Handle, Server,
+    address::bare,
+    announce,
+    book::{self, behaviour::Shared},
+    driver::{Driver, Inner},
+    identify, keep, limits, orders,
+};
+
+/// Commands that wait for the swarm; more callers than these wait for room.
+const MAILBOX: usize = 256;
+
+/// How often a connection is pinged; twice in a row unanswered and it is closed, see [`Driver`].
+const PING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(15);
+/// How long a peer may take to answer a ping.
+const PING_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// `[connect]`: whom to connect to, and how many connections to have.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Multiaddrs with `/p2p/<peer>` to join the network at.
+    #[schemars(with = "Vec<String>")]
+    pub bootstrap: Vec<Multiaddr>,
+    /// Connections in all.
+    pub max_connections: u32,
+    /// Connections that others made to us.
+    pub max_inbound: u32,
+    /// Connections that we made.
+    pub max_outbound: u32,
+    /// Inbound connections that have not proven who they are yet.
+    pub max_pending_inbound: u32,
+    /// Outbound connections that are being made.
+    pub max_pending_outbound: u32,
+    /// Connections with one peer.
+    pub max_per_peer: u32,
+    /// Inbound connections from one address (IPv4) or /56 (IPv6); private and loopback addresses are exempt.
+    pub max_per_address: u32,
+    /// Time after which a connection that nobody uses is closed, once a quarter of `max_connections` is
+    /// in use; with fewer, idle connections stay.
+    pub idle_timeout: cardume_units::Duration,
+    /// Time for a connection to be made, with all its handshakes.
+    pub dial_timeout: cardume_units::Duration,
+    /// Resident memory above which new connections are refused.
+    pub memory_ceiling: cardume_units::Size,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bootstrap: vec![],
+            max_connections: 384,
+            max_inbound: 256,
+            max_outbound: 128,
+            max_pending_inbound: 32,
+            max_pending_outbound: 64,
+            max_per_peer: 4,
+            max_per_address: 8,
+            idle_timeout: cardume_units::Duration::from_secs(60),
+            dial_timeout: cardume_units::Duration::from_secs(10),
+            memory_ceiling: cardume_units::Size::mib(1024),
+        }
+    }
+}
+
+/// `[peer.NAME]`: a peer that configuration names.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// Who it is.
+    #[schemars(with = "String")]
+    #[serde(with = "peer_id_text")]
+    pub id: PeerId,
+    /// Where it is, besides what the network says.
+    #[schemars(with = "Vec<String>")]
+    #[serde(default)]
+    pub addresses: Vec<Multiaddr>,
+    /// Stay connected: dial again, with back-off, whenever the connection is lost.
+    #[serde(default)]
+    pub keep: bool,
+    /// Names under which rules speak of it together with others.
+    #[serde(default)]
+    pub groups: Vec<String>,
+}
+
+mod peer_id_text {
+    use super::PeerId;
+    pub(super) fn serialize<S: serde::Serializer>(id: &PeerId, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(id)
+    }
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(d: D) -> Result<PeerId, D::Error> {
+        let s = <String as serde::Deserialize>::deserialize(d)?;
+        s.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Why a configuration makes no behaviour.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A bootstrap address that does not say who is there.
+    #[error(
+        "connect.bootstrap: {0} does not end in /p2p/<peer id>; add the id, so that nobody else can answer there"
+    )]
+    Anonymous(Multiaddr),
+    /// An address of a peer that names another one.
+    #[error("peer.{name}.addresses: {address} names another peer; correct it or leave /p2p/ out")]
+    OtherPeer {
+        /// What configuration calls the peer.
+        name: String,
+        /// The address.
+        address: Multiaddr,
+    },
+    /// The node itself, named as a peer.
+    #[error("{0} is this node itself; leave it out")]
+    Myself(String),
+}
+
+impl Config {
+    /// Builds the behaviour for the swarm, the handle for everybody else, and the server that keeps the
+    /// address book in the file `book`.
+    ///
+    /// Reads the book, once. `network` and `agent` are what peers are told by identify; `announce` are
+    /// addresses to tell besides those listened on.
+    ///
+    /// # Errors
+    /// When an address in the configuration contradicts itself; a damaged address book is no error.
+    pub fn build(
+        &self,
+        key: &Keypair,
+        network: &str,
+        agent: String,
+        peers: &BTreeMap<String, Peer>,
+        announce: Vec<Multiaddr>,
+        book: PathBuf,
+    ) -> Result<(Behaviour, Handle, Server), BuildError> {
+        let local = key.public().to_peer_id();
+        let named = self.named(local, peers)?;
+        let shared = Shared::default();
+        shared.lock().restore(book::file::load(&book));
+        for (peer, address) in &named.addresses {
+            shared.lock().learn(*peer, address, true);
+        }
+        let inner = Inner {
+            sources: limits::Behaviour::new(self.max_per_address),
+            totals: self.totals(peers.values().map(|peer| peer.id)),
+            memory: memory_limits::Behaviour::with_max_bytes(self.memory_bytes()),
+            blocked: block_list::Behaviour::default(),
+            identify: identify::Scoped::new(&key.public(), network, &agent),
+            ping: ping::Behaviour::new(
+                ping::Config::new()
+                    .with_interval(PING_INTERVAL)
+                    .with_timeout(PING_TIMEOUT),
+            ),
+            announce: announce::Behaviour::new(&announce),
+            book: book::behaviour::Behaviour::new(shared.clone()),
+            keep: keep::Behaviour::new(named.keep, named.bootstrap, self.max_connections as usize / 4),
+            orders: orders::Behaviour::default(),
+        };
+        let (driver, events) = Driver::new(local);
+        let (behaviour, mailbox) = Driven::new(inner, driver, MAILBOX);
+        Ok((behaviour, Handle::new(mailbox, events), Server::new(shared, book)))
+    }
+
+    fn totals(&self, known: impl Iterator<Item = PeerId>) -> connection_limits::Behaviour {
+        let limits = ConnectionLimits::default()
+            .with_max_pending_incoming(Some(self.max_pending_inbound))
+            .with_max_pending_outgoing(Some(self.max_pending_outbound))
+            .with_max_established_incoming(Some(self.max_inbound))
+            .with_max_established_outgoing(Some(self.max_outbound))
+            .with_max_established(Some(self.max_connections))
+            .with_max_established_per_peer(Some(self.max_per_peer));
+        let mut totals = connection_limits::Behaviour::new(limits);
+        // Strangers never take the place of a peer that the operator knows.
+        known.for_each(|peer| totals.bypass_peer_id(&peer));
+        totals
+    }
+
+    fn memory_bytes(&self) -> usize {
+        usize::try_from(self.memory_ceiling.get()).unwrap_or(usize::MAX)
+    }
+
+    fn named(&self, local: PeerId, peers: &BTreeMap<String, Peer>) -> Result<Named, BuildError> {
+        let mut named = Named::default();
+        for address in &self.bootstrap {
+            let Some(Protocol::P2p(peer)) = address.iter().last() else {
+                return Err(BuildError::Anonymous(address.clone()));
+            };
+            // One list of bootstrap peers is written for all of them, and so has each of them in it.
+            if peer != local {
+                named.bootstrap.insert(peer);
+                named.addresses.push((peer, bare(address)));
+            }
+        }
+        for (name, peer) in peers {
+            if peer.id == local {
+                return Err(BuildError::Myself(format!("peer.{name}")));
+            }
+            for address in &peer.addresses {
+                if matches!(address.iter().last(), Some(Protocol::P2p(id)) if id != peer.id) {
+                    let (name, address) = (name.clone(), address.clone());
+                    return Err(BuildError::OtherPeer { name, address });
+                }
+                named.addresses.push((peer.id, bare(address)));
+            }
+            if peer.keep {
+                named.keep.insert(peer.id);
+            }
+        }
+        Ok(named)
+    }
+}
+
+/// Peers that configuration names.
+#[derive(Default)]
+struct Named {
+    bootstrap: HashSet<PeerId>,
+    keep: HashSet<PeerId>,
+    addresses: Vec<(PeerId, Multiaddr)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(config: &Config, key: &Keypair, peers: &BTreeMap<String, Peer>) -> Result<(), BuildError> {
+        let directory = tempfile::tempdir().unwrap();
+        let book = directory.path().join("peers");
+        config
+            .build(key, "test", "cardume/test".into(), peers, vec![], book)
+            .map(|_| ())
+    }
+
+    #[tokio::test]
+    async fn a_bootstrap_address_has_to_say_who_is_there() {
+        let key = Keypair::generate_ed25519();
+        let address: Multiaddr = "/ip4/10.0.0.1/tcp/4011".parse().unwrap();
+        let mut config = Config {
+            bootstrap: vec![address.clone()],
+            ..Config::default()
+        };
+        let error = build(&config, &key, &BTreeMap::new()).unwrap_err();
+        assert_eq!(error, BuildError::Anonymous(address.clone()));
+
+        config.bootstrap = vec![
+            address.clone().with_p2p(PeerId::random()).unwrap(),
+            address.with_p2p(key.public().to_peer_id()).unwrap(),
+        ];
+        build(&config, &key, &BTreeMap::new()).unwrap();
+        let named = config.named(key.public().to_peer_id(), &BTreeMap::new()).unwrap();
+        assert_eq!(named.bootstrap.len(), 1, "a bootstrap peer does not dial itself");
+    }
+
+    #[tokio::test]
+    async fn a_peer_with_the_address_of_another_is_refused() {
+        let key = Keypair::generate_ed25519();
+        let address: Multiaddr = "/ip4/10.0.0.1/tcp/4011".parse().unwrap();
+        let mut peer = Peer {
+            id: PeerId::random(),
+            addresses: vec![address.with_p2p(PeerId::random()).unwrap()],
+            keep: true,
+            groups: vec![],
+        };
+        let named = |peer: &Peer| BTreeMap::from([("nas".to_owned(), peer.clone())]);
+        let error = build(&Config::default(), &key, &named(&peer)).unwrap_err();
+        assert!(matches!(error, BuildError::OtherPeer { .. }));
+
+        peer.addresses.clear();
+        peer.id = key.public().to_peer_id();
+        let error = build(&Config::default(), &key, &named(&peer)).unwrap_err();
+        assert_eq!(error, BuildError::Myself("peer.nas".into()));
+    }
+}

@@ -1,0 +1,54 @@
+//! The behaviours inside this one.
+use std::convert::Infallible;
+
+use libp2p_allow_block_list::{self as block_list, BlockedPeers};
+use libp2p_connection_limits as connection_limits;
+use libp2p_identify as identify_protocol;
+use libp2p_memory_connection_limits as memory_limits;
+use libp2p_ping as ping;
+use libp2p_swarm::NetworkBehaviour;
+
+use crate::{announce, book, identify, keep, limits, orders};
+
+/// Everything that a connection has to do with, those that may refuse it first.
+#[derive(NetworkBehaviour)]
+#[behaviour(prelude = "libp2p_swarm::derive_prelude", to_swarm = "Told")]
+pub struct Inner {
+    pub(crate) sources: limits::Behaviour,
+    pub(crate) totals: connection_limits::Behaviour,
+    pub(crate) memory: memory_limits::Behaviour,
+    pub(crate) blocked: block_list::Behaviour<BlockedPeers>,
+    pub(crate) identify: identify::Scoped,
+    pub(crate) ping: ping::Behaviour,
+    pub(crate) announce: announce::Behaviour,
+    pub(crate) book: book::behaviour::Behaviour,
+    pub(crate) keep: keep::Behaviour,
+    pub(crate) orders: orders::Behaviour,
+}
+
+/// What those of them that talk have to say.
+#[derive(Debug)]
+pub enum Told {
+    /// A peer said what it is.
+    Identify(Box<identify_protocol::Event>),
+    /// A ping was answered, or not.
+    Ping(ping::Event),
+}
+
+impl From<identify_protocol::Event> for Told {
+    fn from(event: identify_protocol::Event) -> Self {
+        Self::Identify(Box::new(event))
+    }
+}
+
+impl From<ping::Event> for Told {
+    fn from(event: ping::Event) -> Self {
+        Self::Ping(event)
+    }
+}
+
+impl From<Infallible> for Told {
+    fn from(event: Infallible) -> Self {
+        match event {}
+    }
+}

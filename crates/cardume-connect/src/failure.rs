@@ -1,0 +1,71 @@
+//! Dial errors in words that say what to do.
+use std::error::Error;
+
+use libp2p_allow_block_list::Blocked;
+use libp2p_connection_limits::Exceeded;
+use libp2p_identity::PeerId;
+use libp2p_memory_connection_limits::MemoryUsageLimitExceeded;
+use libp2p_swarm::{ConnectionDenied, DialError};
+use multiaddr::Multiaddr;
+
+use crate::ConnectError;
+
+/// Addresses named in one error; the rest is counted.
+const NAMED: usize = 8;
+
+/// What to tell a caller who wanted `peer`.
+pub(crate) fn explain(peer: Option<PeerId>, error: &DialError) -> ConnectError {
+    match error {
+        DialError::NoAddresses => match peer {
+            Some(peer) => ConnectError::NoAddress(peer),
+            None => ConnectError::Failed("there is no address to dial".into()),
+        },
+        DialError::LocalPeerId { address } => ConnectError::Failed(format!(
+            "{address} is this node itself; give the address of another one"
+        )),
+        DialError::WrongPeerId { obtained, .. } => ConnectError::WrongPeer { found: *obtained },
+        DialError::Denied { cause } => ConnectError::Denied(denial(cause)),
+        DialError::Transport(errors) => ConnectError::Failed(list(
+            errors
+                .iter()
+                .map(|(address, error)| (address, error as &(dyn Error + 'static))),
+        )),
+        DialError::Aborted | DialError::DialPeerConditionFalse(_) => {
+            ConnectError::Failed("the attempt was given up; try again".into())
+        }
+    }
+}
+
+fn denial(cause: &ConnectionDenied) -> String {
+    if cause.downcast_ref::<Blocked>().is_some() {
+        return "the peer is blocked; unblock it first".into();
+    }
+    if let Some(exceeded) = cause.downcast_ref::<Exceeded>() {
+        return format!("{exceeded}; try again later, or raise the limit in [connect]");
+    }
+    if cause.downcast_ref::<MemoryUsageLimitExceeded>().is_some() {
+        return "memory is short; try again later, or raise connect.memory_ceiling".into();
+    }
+    cause.source().map_or_else(|| cause.to_string(), root)
+}
+
+fn list<'a>(errors: impl ExactSizeIterator<Item = (&'a Multiaddr, &'a (dyn Error + 'static))>) -> String {
+    let rest = errors.len().saturating_sub(NAMED);
+    let mut parts: Vec<_> = errors
+        .take(NAMED)
+        .map(|(address, error)| format!("{address} ({})", root(error)))
+        .collect();
+    if rest > 0 {
+        parts.push(format!("and {rest} more"));
+    }
+    parts.join(", ")
+}
+
+/// The innermost cause, which alone says something new.
+fn root(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    crate::text::tame(&cause.to_string())
+}

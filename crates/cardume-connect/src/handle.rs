@@ -1,0 +1,186 @@
+//! The way in for the rest of the node.
+use std::time::Duration;
+
+use cardume_behaviour::{Closed, Mailbox};
+use libp2p_identity::PeerId;
+use multiaddr::{Multiaddr, Protocol};
+use tokio::sync::broadcast;
+
+use crate::driver::Command;
+
+/// Asks who is connected, and changes it. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    mailbox: Mailbox<Command>,
+    events: broadcast::Sender<PeerEvent>,
+}
+
+impl Handle {
+    pub(crate) fn new(mailbox: Mailbox<Command>, events: broadcast::Sender<PeerEvent>) -> Self {
+        Self { mailbox, events }
+    }
+
+    /// Connects to `peer` at `addresses` and those already known; at once if connected.
+    ///
+    /// Callers that want the same peer at the same addresses share one dial.
+    ///
+    /// # Errors
+    /// When no address is known, nobody answers, or the connection is not allowed.
+    ///
+    /// # Cancel safety
+    /// Dropping it forgets the caller; the dial goes on to its end.
+    pub async fn connect(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> Result<(), ConnectError> {
+        let command = |reply| Command::Connect {
+            peer,
+            addresses,
+            reply,
+        };
+        self.mailbox.call(command).await?
+    }
+
+    /// Dials an address whose peer may be unknown; returns who answered.
+    ///
+    /// # Errors
+    /// When nobody answers, another peer than the one named in the address does, or the connection is
+    /// not allowed.
+    ///
+    /// # Cancel safety
+    /// Dropping it forgets the caller; the dial goes on to its end.
+    pub async fn dial(&self, address: Multiaddr) -> Result<PeerId, ConnectError> {
+        if let Some(Protocol::P2p(peer)) = address.iter().last() {
+            return self.connect(peer, vec![address]).await.map(|()| peer);
+        }
+        self.mailbox
+            .call(|reply| Command::Dial { address, reply })
+            .await?
+    }
+
+    /// Closes all connections with `peer`; whether there was one.
+    ///
+    /// # Errors
+    /// When the node is stopping.
+    pub async fn disconnect(&self, peer: PeerId) -> Result<bool, Closed> {
+        self.mailbox
+            .call(|reply| Command::Disconnect { peer, reply })
+            .await
+    }
+
+    /// Refuses a peer until restart: cuts it off and denies its connections.
+    ///
+    /// # Errors
+    /// When the node is stopping.
+    pub async fn block(&self, peer: PeerId) -> Result<(), Closed> {
+        self.mailbox.call(|reply| Command::Block { peer, reply }).await
+    }
+
+    /// Takes back [`block`](Self::block).
+    ///
+    /// # Errors
+    /// When the node is stopping.
+    pub async fn unblock(&self, peer: PeerId) -> Result<(), Closed> {
+        self.mailbox.call(|reply| Command::Unblock { peer, reply }).await
+    }
+
+    /// The peers that are connected.
+    ///
+    /// # Errors
+    /// When the node is stopping.
+    pub async fn peers(&self) -> Result<Vec<PeerInfo>, Closed> {
+        self.mailbox.call(Command::Peers).await
+    }
+
+    /// Our own addresses.
+    ///
+    /// # Errors
+    /// When the node is stopping.
+    pub async fn addresses(&self) -> Result<Addresses, Closed> {
+        self.mailbox.call(Command::Addresses).await
+    }
+
+    /// Known addresses of a peer, best first.
+    ///
+    /// # Errors
+    /// When the node is stopping.
+    pub async fn addresses_of(&self, peer: PeerId) -> Result<Vec<Multiaddr>, Closed> {
+        self.mailbox
+            .call(|reply| Command::AddressesOf { peer, reply })
+            .await
+    }
+
+    /// Peers as they connect and disconnect; a slow reader is told it lagged.
+    pub fn events(&self) -> broadcast::Receiver<PeerEvent> {
+        self.events.subscribe()
+    }
+}
+
+/// A connected peer.
+#[derive(Debug, Clone)]
+pub struct PeerInfo {
+    /// Who it is.
+    pub peer: PeerId,
+    /// Where its oldest connection leads.
+    pub address: Multiaddr,
+    /// Whether we dialled.
+    pub outbound: bool,
+    /// What it calls its program: escaped, and cut at 128 bytes.
+    pub agent: Option<String>,
+    /// The protocols it speaks: escaped, and each cut at 128 bytes.
+    pub protocols: Vec<String>,
+    /// The last time a ping took, there and back.
+    pub rtt: Option<Duration>,
+    /// Connections with it.
+    pub connections: u32,
+    /// Age of the oldest one.
+    pub connected_for: Duration,
+}
+
+/// Our own addresses.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// Where we listen.
+    pub listen: Vec<Multiaddr>,
+    /// Where others can reach us, as far as we know.
+    pub external: Vec<Multiaddr>,
+}
+
+/// What became of a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerEvent {
+    /// Its first connection is there.
+    Connected(PeerId),
+    /// It said what it is; again whenever that changes.
+    Identified {
+        /// Who it is.
+        peer: PeerId,
+        /// What it calls its program: escaped, and cut at 128 bytes.
+        agent: String,
+        /// The protocols it speaks: escaped, and each cut at 128 bytes.
+        protocols: Vec<String>,
+    },
+    /// Its last connection is gone.
+    Disconnected(PeerId),
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The node is stopping.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    /// There is nowhere to dial.
+    #[error("no address of {0} is known; give one, as in /ip4/192.0.2.1/tcp/4011/p2p/{0}")]
+    NoAddress(PeerId),
+    /// Each address and what went wrong there.
+    #[error("nobody answered: {0}")]
+    Failed(String),
+    /// A limit or a block stands against it.
+    #[error("refused: {0}")]
+    Denied(String),
+    /// The address belongs to somebody else now.
+    #[error("another peer answered: {found}; if that is the one you meant, use its id")]
+    WrongPeer {
+        /// Who answered.
+        found: PeerId,
+    },
+}
