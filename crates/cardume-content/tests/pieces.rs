@@ -1,4 +1,5 @@
 //! Sets of pieces against a plain set of numbers.
+#![expect(clippy::single_range_in_vec_init, reason = "a list of one run is meant")]
 use std::collections::BTreeSet;
 
 use cardume_content::{
