@@ -1,95 +1,43 @@
 //! Providers and records in the distributed hash table.
-use cardume_behaviour::Closed;
-use libp2p_identity::PeerId;
-use multiaddr::Multiaddr;
+//!
+//! A libp2p Kademlia DHT under a protocol id of its own, so that two networks never mix. It answers
+//! "who has this CID", "where is this peer" and "what value has this key", and tells others what we have.
+//! It deliberately does not fetch content, believe what it is told (a provider is a hint, proven by the
+//! bytes it sends), or keep the peers it meets connected. `docs/protocols/kad.md` is the wire's page.
+//!
+//! # Invariants
+//!
+//! * **Ours are ours.** What this node provides or has put is kept apart from what others store here; no
+//!   remote peer can displace, block or overwrite it.
+//! * **Everything of others is bounded**: records, providers, their addresses, what one source may hold, and
+//!   for how long.
+//! * **The swarm task never touches the disk.** Rows are written behind by [`Server::run`]; a row lost on
+//!   the way costs a lookup its answer, never a wrong one.
+//! * **A routing table is hard to own**: public addresses are admitted at most three to a subnet.
 
-/// `[kad]`
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    pub enabled: bool,
-    pub mode: Mode,
-    pub query_timeout: cardume_units::Duration,
-    pub parallel_queries: usize,
-    pub provider_interval: cardume_units::Duration,
-    pub max_records: usize,
-    pub max_providers: usize,
-}
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            mode: Mode::Auto,
-            query_timeout: cardume_units::Duration::from_secs(30),
-            parallel_queries: 16,
-            provider_interval: cardume_units::Duration::from_secs(12 * 3600),
-            max_records: 1024,
-            max_providers: 16384,
-        }
-    }
-}
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    Auto,
-    Server,
-    Client,
-}
+mod address;
+mod announce;
+mod command;
+mod config;
+mod disk;
+mod driver;
+mod handle;
+mod journal;
+mod ledger;
+mod lookups;
+mod reach;
+mod records;
+mod routing;
 
-#[derive(Clone)]
-pub struct Handle {
-    _private: (),
-}
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Provider {
-    pub peer: PeerId,
-    pub addresses: Vec<Multiaddr>,
-}
-impl Handle {
-    /// Providers as they are found, each once; ends with the lookup. Dropping it ends the lookup.
-    pub async fn providers(&self, _key: Vec<u8>) -> Result<tokio::sync::mpsc::Receiver<Provider>, Closed> {
-        todo!()
-    }
-    /// Announces us as a provider now, and again at each interval until withdrawn.
-    pub async fn provide(&self, _key: Vec<u8>) -> Result<(), KadError> {
-        todo!()
-    }
-    pub async fn withdraw(&self, _key: Vec<u8>) -> Result<(), Closed> {
-        todo!()
-    }
-    /// Addresses of one peer, looked up.
-    pub async fn find_peer(&self, _peer: PeerId) -> Result<Vec<Provider>, KadError> {
-        todo!()
-    }
-    pub async fn get(&self, _key: Vec<u8>) -> Result<Vec<u8>, KadError> {
-        todo!()
-    }
-    pub async fn put(&self, _key: Vec<u8>, _value: Vec<u8>) -> Result<(), KadError> {
-        todo!()
-    }
-    pub async fn status(&self) -> Result<Status, Closed> {
-        todo!()
-    }
-}
-#[derive(Debug, Clone)]
-pub struct Status {
-    pub server: bool,
-    pub peers: usize,
-    pub provided: usize,
-    pub records: usize,
-    pub queries: usize,
-}
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum KadError {
-    #[error(transparent)]
-    Closed(#[from] Closed),
-    #[error("no peer of the DHT is known")]
-    NoPeers,
-    #[error("not found")]
-    NotFound,
-    #[error("the lookup timed out")]
-    TimedOut,
-    #[error("{0}")]
-    Refused(String),
-}
+pub use self::{
+    config::{BuildError, Config, Mode},
+    disk::LoadError,
+    handle::{Handle, KadError, Provider, Status},
+    journal::Server,
+};
+
+/// What the node's swarm carries: the DHT behind its mailbox.
+pub type Behaviour = cardume_behaviour::Driven<driver::Kad>;
+
+/// What the node's loop is told: nothing.
+pub type Event = std::convert::Infallible;

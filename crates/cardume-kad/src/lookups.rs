@@ -1,0 +1,354 @@
+//! The lookups under way, and what has come of them.
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use libp2p_core::Endpoint;
+use libp2p_identity::PeerId;
+use libp2p_kad::{
+    self as kad, GetClosestPeersError, GetProvidersOk, GetRecordError, GetRecordOk, PutRecordError, QueryId,
+    QueryResult, Quorum, Record, RecordKey as Key, store::RecordStore as _,
+};
+use libp2p_swarm::{ConnectionId, NetworkBehaviour as _};
+use multiaddr::Multiaddr;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    command::Lookup,
+    config::TTL,
+    handle::{KadError, Provider},
+    records::Records,
+    routing::{Routing, table_size},
+};
+
+type Inner = kad::Behaviour<Records>;
+type Reply<T> = oneshot::Sender<Result<T, KadError>>;
+
+/// Lookups that may wait for a place; more stay in the mailbox, where their callers feel it.
+const WAITING: usize = 64;
+
+/// Providers told of by one lookup: a liar may name thousands.
+const MAX_FOUND: usize = 256;
+
+/// Addresses told of one peer.
+const MAX_TOLD: usize = 16;
+
+/// Peers that must agree on a value for a lookup to end early.
+const AGREEMENT: usize = 3;
+
+/// What runs, and what waits for a place.
+pub(crate) struct Lookups {
+    local: PeerId,
+    parallel: usize,
+    running: HashMap<QueryId, Running>,
+    waiting: VecDeque<Lookup>,
+}
+
+enum Running {
+    Providers(Providers),
+    Find(PeerId, Reply<Vec<Provider>>),
+    Get(Vec<(Vec<u8>, usize)>, Reply<Vec<u8>>),
+    Put(Reply<()>),
+}
+
+struct Providers {
+    key: Key,
+    found: mpsc::Sender<Provider>,
+    /// Done when the reader has gone.
+    gone: Pin<Box<dyn Future<Output = ()> + Send>>,
+    told: HashSet<PeerId>,
+    /// Named by somebody, but with no address so far.
+    bare: HashSet<PeerId>,
+}
+
+impl Lookups {
+    pub(crate) fn new(local: PeerId, parallel: usize) -> Self {
+        Self {
+            local,
+            parallel,
+            running: HashMap::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.waiting.len() < WAITING
+    }
+
+    pub(crate) fn add(&mut self, lookup: Lookup) {
+        self.waiting.push_back(lookup);
+    }
+
+    /// Ends what nobody waits for any more, and starts what has a place.
+    pub(crate) fn poll(&mut self, inner: &mut Inner, cx: &mut Context<'_>) -> Poll<()> {
+        let mut moved = false;
+        self.running.retain(|id, lookup| {
+            let gone = lookup.poll_gone(cx).is_ready();
+            if gone && let Some(mut query) = inner.query_mut(id) {
+                query.finish();
+            }
+            moved |= gone;
+            !gone
+        });
+        while self.running.len() < self.parallel {
+            let Some(lookup) = self.waiting.pop_front() else {
+                break;
+            };
+            moved = true;
+            if !lookup.is_abandoned() {
+                self.start(inner, lookup);
+            }
+        }
+        if moved { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn start(&mut self, inner: &mut Inner, lookup: Lookup) {
+        let alone = table_size(inner) == 0;
+        let (id, running) = match lookup {
+            Lookup::Providers(key, found) => {
+                let key = Key::from(key);
+                let id = inner.get_providers(key.clone());
+                (id, Running::Providers(Providers::new(key, found)))
+            }
+            Lookup::Find(peer, reply) => {
+                let known = addresses(inner, &peer);
+                if !known.is_empty() {
+                    let addresses = known;
+                    let _ = reply.send(Ok(vec![Provider { peer, addresses }]));
+                    return;
+                }
+                if alone {
+                    let _ = reply.send(Err(KadError::NoPeers));
+                    return;
+                }
+                (inner.get_closest_peers(peer), Running::Find(peer, reply))
+            }
+            Lookup::Get(key, reply) => {
+                let key = Key::from(key);
+                if alone && inner.store_mut().get(&key).is_none() {
+                    let _ = reply.send(Err(KadError::NoPeers));
+                    return;
+                }
+                (inner.get_record(key), Running::Get(Vec::new(), reply))
+            }
+            Lookup::Put(_, _, reply) if alone => {
+                let _ = reply.send(Err(KadError::NoPeers));
+                return;
+            }
+            Lookup::Put(key, value, reply) => {
+                let mut record = Record::new(key, value);
+                record.expires = Some(Instant::now() + TTL);
+                // All of the closest are told; that one of them has it is enough to say so.
+                match inner.put_record(record, Quorum::All) {
+                    Ok(id) => (id, Running::Put(reply)),
+                    Err(error) => {
+                        let _ = reply.send(Err(KadError::Refused(error.to_string())));
+                        return;
+                    }
+                }
+            }
+        };
+        self.running.insert(id, running);
+    }
+
+    /// Takes one step of a lookup; `last` when it is over.
+    pub(crate) fn on_progress(
+        &mut self,
+        inner: &mut Inner,
+        routing: &Routing,
+        id: QueryId,
+        result: QueryResult,
+        last: bool,
+    ) {
+        if !last {
+            let done = match (self.running.get_mut(&id), result) {
+                (Some(Running::Providers(lookup)), QueryResult::GetProviders(Ok(found))) => {
+                    lookup.on_found(inner, routing, &self.local, found)
+                }
+                (Some(Running::Get(votes, _)), QueryResult::GetRecord(Ok(found))) => on_value(votes, found),
+                _ => false,
+            };
+            if done && let Some(mut query) = inner.query_mut(&id) {
+                query.finish();
+            }
+            return;
+        }
+        match (self.running.remove(&id), result) {
+            (Some(Running::Providers(mut lookup)), result) => {
+                if let QueryResult::GetProviders(Ok(found)) = result {
+                    lookup.on_found(inner, routing, &self.local, found);
+                }
+                lookup.on_end();
+            }
+            (Some(Running::Find(peer, reply)), QueryResult::GetClosestPeers(result)) => {
+                let _ = reply.send(found_peer(peer, result));
+            }
+            (Some(Running::Get(mut votes, reply)), QueryResult::GetRecord(result)) => {
+                let timed_out = matches!(result, Err(GetRecordError::Timeout { .. }));
+                if let Ok(found) = result {
+                    on_value(&mut votes, found);
+                }
+                let nothing = if timed_out {
+                    KadError::TimedOut
+                } else {
+                    KadError::NotFound
+                };
+                let _ = reply.send(most_agreed(votes).ok_or(nothing));
+            }
+            (Some(Running::Put(reply)), QueryResult::PutRecord(result)) => {
+                let _ = reply.send(put(result));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Running {
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Providers(lookup) => lookup.gone.as_mut().poll(cx),
+            Self::Find(_, reply) => reply.poll_closed(cx),
+            Self::Get(_, reply) => reply.poll_closed(cx),
+            Self::Put(reply) => reply.poll_closed(cx),
+        }
+    }
+}
+
+impl Providers {
+    fn new(key: Key, found: mpsc::Sender<Provider>) -> Self {
+        let sender = found.clone();
+        Self {
+            key,
+            found,
+            gone: Box::pin(async move { sender.closed().await }),
+            told: HashSet::new(),
+            bare: HashSet::new(),
+        }
+    }
+
+    /// Tells of the peers named; whether the lookup has told enough.
+    ///
+    /// Addresses are taken now: those that came with the answer are known only as long as the lookup runs.
+    fn on_found(
+        &mut self,
+        inner: &mut Inner,
+        routing: &Routing,
+        local: &PeerId,
+        found: GetProvidersOk,
+    ) -> bool {
+        let GetProvidersOk::FoundProviders { providers, .. } = found else {
+            return false;
+        };
+        let stored = inner.store_mut().providers(&self.key);
+        for peer in providers {
+            if peer == *local || self.told.contains(&peer) || self.told.len() >= MAX_FOUND {
+                continue;
+            }
+            let mut addresses = addresses(inner, &peer);
+            for record in stored.iter().filter(|record| record.provider == peer) {
+                append(&mut addresses, &peer, record.addresses.iter().cloned());
+            }
+            if addresses.is_empty() && !routing.is_connected(&peer) {
+                if self.bare.len() < MAX_FOUND {
+                    self.bare.insert(peer);
+                }
+                continue;
+            }
+            self.bare.remove(&peer);
+            self.tell(Provider { peer, addresses });
+        }
+        self.told.len() >= MAX_FOUND
+    }
+
+    fn on_end(mut self) {
+        for peer in std::mem::take(&mut self.bare) {
+            let addresses = Vec::new();
+            self.tell(Provider { peer, addresses });
+        }
+    }
+
+    /// A full channel drops the provider, not the swarm's time; another peer's answer may name it again.
+    fn tell(&mut self, provider: Provider) {
+        let peer = provider.peer;
+        if self.found.try_send(provider).is_ok() {
+            self.told.insert(peer);
+        }
+    }
+}
+
+/// Where a peer is, by the routing table and the lookups that run.
+///
+/// This is what the behaviour answers when the swarm dials the peer, and has no side effects there.
+fn addresses(inner: &mut Inner, peer: &PeerId) -> Vec<Multiaddr> {
+    let id = ConnectionId::new_unchecked(0);
+    let known = inner.handle_pending_outbound_connection(id, Some(*peer), &[], Endpoint::Dialer);
+    let mut addresses = Vec::new();
+    append(&mut addresses, peer, known.unwrap_or_default());
+    addresses
+}
+
+/// Adds addresses, each once and each with the peer's id at its end.
+fn append(to: &mut Vec<Multiaddr>, peer: &PeerId, from: impl IntoIterator<Item = Multiaddr>) {
+    for address in from {
+        let Ok(address) = address.with_p2p(*peer) else {
+            continue;
+        };
+        if to.len() < MAX_TOLD && !to.contains(&address) {
+            to.push(address);
+        }
+    }
+}
+
+fn found_peer(peer: PeerId, result: kad::GetClosestPeersResult) -> Result<Vec<Provider>, KadError> {
+    let (peers, nothing) = match result {
+        Ok(found) => (found.peers, KadError::NotFound),
+        Err(GetClosestPeersError::Timeout { peers, .. }) => (peers, KadError::TimedOut),
+    };
+    let found = peers
+        .into_iter()
+        .find(|info| info.peer_id == peer)
+        .ok_or(nothing)?;
+    let mut addresses = Vec::new();
+    append(&mut addresses, &peer, found.addrs);
+    Ok(vec![Provider { peer, addresses }])
+}
+
+/// Counts a vote; whether enough peers agree.
+fn on_value(votes: &mut Vec<(Vec<u8>, usize)>, found: GetRecordOk) -> bool {
+    let GetRecordOk::FoundRecord(found) = found else {
+        return false;
+    };
+    let value = found.record.value;
+    match votes.iter_mut().find(|(voted, _)| *voted == value) {
+        Some((_, count)) => *count += 1,
+        None => votes.push((value, 1)),
+    }
+    votes.iter().any(|(_, count)| *count >= AGREEMENT)
+}
+
+/// The value with the most votes, of several the one heard last: our own copy is heard first and may be old.
+fn most_agreed(votes: Vec<(Vec<u8>, usize)>) -> Option<Vec<u8>> {
+    let best = votes.into_iter().max_by_key(|(_, count)| *count)?;
+    Some(best.0)
+}
+
+fn put(result: kad::PutRecordResult) -> Result<(), KadError> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(PutRecordError::QuorumFailed { success, .. } | PutRecordError::Timeout { success, .. })
+            if !success.is_empty() =>
+        {
+            Ok(())
+        }
+        Err(PutRecordError::QuorumFailed { .. }) => Err(KadError::Refused("no peer took the record".into())),
+        Err(PutRecordError::Timeout { .. }) => Err(KadError::TimedOut),
+    }
+}

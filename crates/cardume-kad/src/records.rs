@@ -1,0 +1,388 @@
+//! What is kept here: ours without asking, others' within bounds.
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    time::Instant,
+};
+
+use libp2p_identity::PeerId;
+use libp2p_kad::{
+    KBucketDistance as Distance, KBucketKey, ProviderRecord, Record, RecordKey as Key,
+    store::{Error, RecordStore, Result},
+};
+
+use crate::{
+    config::{MAX_KEY, MAX_VALUE, TTL},
+    journal::{Change, Journal},
+    ledger::Ledger,
+};
+
+/// Keys of our own; a bound on memory (some 200 MiB), not on use.
+pub(crate) const MAX_PROVIDED: usize = 1_000_000;
+
+/// Providers kept of one key, the closest to it; an answer carries no more.
+const PROVIDERS_PER_KEY: usize = 20;
+
+/// Addresses kept of one provider, so that twenty fit into one message.
+pub(crate) const MAX_ADDRESSES: usize = 8;
+
+/// Bytes of one address; longer ones are not dialled by anybody.
+const MAX_ADDRESS: usize = 256;
+
+/// Entries that any source may have, however small the store.
+const SOURCE_FLOOR: usize = 64;
+
+/// A source's largest part of the whole store, as its divisor.
+const SOURCE_PART: usize = 4;
+
+/// Bytes of others' values in all: replication copies every value once an hour.
+const MAX_VALUE_BYTES: usize = 16 << 20;
+
+/// How much is kept for others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) records: usize,
+    pub(crate) providers: usize,
+}
+
+/// Why something of a remote peer was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("it is ours")]
+    Ours,
+    #[error("it is too large")]
+    TooLarge,
+    #[error("it has expired")]
+    Expired,
+    #[error("its source has its share")]
+    Share,
+    #[error("closer ones fill the place")]
+    Farther,
+    #[error("the store is full")]
+    Full,
+}
+
+/// A value of somebody else, and who brought it.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) record: Record,
+    pub(crate) source: PeerId,
+}
+
+/// The store of one node.
+#[derive(Debug)]
+pub struct Records {
+    local: PeerId,
+    limits: Limits,
+    provided: HashSet<Key>,
+    put: HashMap<Key, Record>,
+    values: HashMap<Key, Held>,
+    value_bytes: usize,
+    value_shares: Ledger,
+    providers: HashMap<Key, Vec<ProviderRecord>>,
+    provider_shares: Ledger,
+    journal: Journal,
+}
+
+impl Records {
+    pub(crate) fn new(local: PeerId, limits: Limits, journal: Journal) -> Self {
+        Self {
+            local,
+            limits,
+            provided: HashSet::new(),
+            put: HashMap::new(),
+            values: HashMap::new(),
+            value_bytes: 0,
+            value_shares: Ledger::default(),
+            providers: HashMap::new(),
+            provider_shares: Ledger::default(),
+            journal,
+        }
+    }
+
+    /// Takes in what an earlier run kept, by the same rules as when it came; nothing of it is written again.
+    pub(crate) fn restore(&mut self, values: Vec<Held>, providers: Vec<ProviderRecord>) {
+        self.journal.pause(true);
+        for held in values {
+            if held.record.publisher == Some(self.local) {
+                self.put.insert(held.record.key.clone(), held.record);
+            } else if let Err(error) = self.offer_value(held.source, held.record) {
+                tracing::debug!(%error, "a stored value was left out");
+            }
+        }
+        for record in providers {
+            if let Err(error) = self.offer_provider(record) {
+                tracing::debug!(%error, "a stored provider was left out");
+            }
+        }
+        self.journal.pause(false);
+    }
+
+    /// How many keys this node provides.
+    pub(crate) fn provided_keys(&self) -> usize {
+        self.provided.len()
+    }
+
+    /// Takes a key of our own.
+    pub(crate) fn provide(&mut self, key: Key) -> Result<()> {
+        if self.provided.len() >= MAX_PROVIDED && !self.provided.contains(&key) {
+            return Err(Error::MaxProvidedKeys);
+        }
+        self.provided.insert(key);
+        Ok(())
+    }
+
+    pub(crate) fn values(&self) -> usize {
+        self.put.len() + self.values.len()
+    }
+
+    pub(crate) fn unsaved(&self) -> u64 {
+        self.journal.lost()
+    }
+
+    /// Takes a provider that announced itself, if there is room for it.
+    pub(crate) fn offer_provider(&mut self, mut record: ProviderRecord) -> std::result::Result<(), Refused> {
+        if record.provider == self.local {
+            return Err(Refused::Ours);
+        }
+        if record.key.as_ref().len() > MAX_KEY {
+            return Err(Refused::TooLarge);
+        }
+        record.expires = Some(clamp(record.expires)?);
+        record.addresses.retain(|a| a.len() <= MAX_ADDRESS);
+        record.addresses.truncate(MAX_ADDRESSES);
+        let known = self.providers.get_mut(&record.key);
+        if let Some(entry) = known.and_then(|all| all.iter_mut().find(|r| r.provider == record.provider)) {
+            *entry = record.clone();
+            self.journal.push(Change::PutProvider(record));
+            return Ok(());
+        }
+        if self.provider_shares.count(&record.provider) >= share(self.limits.providers) {
+            return Err(Refused::Share);
+        }
+        self.make_room_at_key(&record)?;
+        while self.provider_shares.len() >= self.limits.providers {
+            let (peer, key) = self
+                .provider_shares
+                .victim(&record.provider)
+                .ok_or(Refused::Full)?;
+            self.drop_provider(&Key::from(key), &peer);
+        }
+        self.provider_shares
+            .insert(record.provider, self.distance(&record.key), record.key.as_ref());
+        self.providers
+            .entry(record.key.clone())
+            .or_default()
+            .push(record.clone());
+        self.journal.push(Change::PutProvider(record));
+        Ok(())
+    }
+
+    /// Takes a value that `source` brought, if there is room for it; the latest one wins.
+    pub(crate) fn offer_value(
+        &mut self,
+        source: PeerId,
+        mut record: Record,
+    ) -> std::result::Result<(), Refused> {
+        if self.put.contains_key(&record.key) {
+            return Err(Refused::Ours);
+        }
+        if record.key.as_ref().len() > MAX_KEY || record.value.len() > MAX_VALUE {
+            return Err(Refused::TooLarge);
+        }
+        record.expires = Some(clamp(record.expires)?);
+        let replaces = self.values.get(&record.key).map(|held| held.source);
+        if replaces != Some(source) && self.value_shares.count(&source) >= share(self.limits.records) {
+            return Err(Refused::Share);
+        }
+        let key = record.key.clone();
+        self.drop_value(&key);
+        while self.value_shares.len() >= self.limits.records
+            || self.value_bytes + record.value.len() > MAX_VALUE_BYTES
+        {
+            let (_, victim) = self.value_shares.victim(&source).ok_or(Refused::Full)?;
+            self.drop_value(&Key::from(victim));
+        }
+        self.value_shares
+            .insert(source, self.distance(&key), key.as_ref());
+        self.value_bytes += record.value.len();
+        let held = Held { record, source };
+        self.journal.push(Change::PutValue(held.clone()));
+        self.values.insert(key, held);
+        Ok(())
+    }
+
+    /// Forgets what has expired by `now`.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        let values: Vec<_> = self
+            .values
+            .values()
+            .filter(|held| held.record.is_expired(now))
+            .map(|held| held.record.key.clone())
+            .collect();
+        for key in values {
+            self.drop_value(&key);
+        }
+        let put: Vec<_> = self
+            .put
+            .values()
+            .filter(|record| record.is_expired(now))
+            .map(|record| record.key.clone())
+            .collect();
+        for key in put {
+            self.put.remove(&key);
+            self.journal.push(Change::DropValue(key));
+        }
+        let providers: Vec<_> = self
+            .providers
+            .values()
+            .flatten()
+            .filter(|record| record.is_expired(now))
+            .map(|record| (record.key.clone(), record.provider))
+            .collect();
+        for (key, peer) in providers {
+            self.drop_provider(&key, &peer);
+        }
+    }
+
+    /// Only the closest providers of a key are kept, so that a crowd cannot push out those near it.
+    fn make_room_at_key(&mut self, record: &ProviderRecord) -> std::result::Result<(), Refused> {
+        let Some(all) = self.providers.get(&record.key) else {
+            return Ok(());
+        };
+        if all.len() < PROVIDERS_PER_KEY {
+            return Ok(());
+        }
+        let target = KBucketKey::new(record.key.clone());
+        let distance = |peer: &PeerId| KBucketKey::from(*peer).distance(&target);
+        let farthest = all
+            .iter()
+            .map(|r| r.provider)
+            .max_by_key(distance)
+            .ok_or(Refused::Full)?;
+        if distance(&farthest) <= distance(&record.provider) {
+            return Err(Refused::Farther);
+        }
+        self.drop_provider(&record.key, &farthest);
+        Ok(())
+    }
+
+    fn drop_provider(&mut self, key: &Key, peer: &PeerId) {
+        let distance = self.distance(key);
+        let Some(all) = self.providers.get_mut(key) else {
+            return;
+        };
+        let before = all.len();
+        all.retain(|record| record.provider != *peer);
+        if all.len() == before {
+            return;
+        }
+        if all.is_empty() {
+            self.providers.remove(key);
+        }
+        self.provider_shares.remove(*peer, distance, key.as_ref());
+        self.journal.push(Change::DropProvider(key.clone(), *peer));
+    }
+
+    fn drop_value(&mut self, key: &Key) {
+        if let Some(held) = self.values.remove(key) {
+            self.value_bytes -= held.record.value.len();
+            self.value_shares
+                .remove(held.source, self.distance(key), key.as_ref());
+            self.journal.push(Change::DropValue(key.clone()));
+        }
+    }
+
+    fn distance(&self, key: &Key) -> Distance {
+        KBucketKey::from(self.local).distance(&KBucketKey::new(key.clone()))
+    }
+}
+
+/// What one source may have.
+fn share(limit: usize) -> usize {
+    (limit / SOURCE_PART).max(SOURCE_FLOOR)
+}
+
+/// When it expires: as it says, but in 48 h at the latest.
+fn clamp(expires: Option<Instant>) -> std::result::Result<Instant, Refused> {
+    let now = Instant::now();
+    let latest = now + TTL;
+    match expires {
+        Some(at) if at <= now => Err(Refused::Expired),
+        Some(at) => Ok(at.min(latest)),
+        None => Ok(latest),
+    }
+}
+
+/// What the libp2p behaviour does with the store: our own entries, and answers.
+impl RecordStore for Records {
+    type RecordsIter<'a> = Box<dyn Iterator<Item = Cow<'a, Record>> + 'a>;
+    type ProvidedIter<'a> = Box<dyn Iterator<Item = Cow<'a, ProviderRecord>> + 'a>;
+
+    fn get(&self, key: &Key) -> Option<Cow<'_, Record>> {
+        let others = || self.values.get(key).map(|held| &held.record);
+        self.put.get(key).or_else(others).map(Cow::Borrowed)
+    }
+
+    fn put(&mut self, record: Record) -> Result<()> {
+        if record.value.len() > MAX_VALUE || record.key.as_ref().len() > MAX_KEY {
+            return Err(Error::ValueTooLarge);
+        }
+        if self.put.len() >= self.limits.records && !self.put.contains_key(&record.key) {
+            return Err(Error::MaxRecords);
+        }
+        self.drop_value(&record.key);
+        let held = Held {
+            record: record.clone(),
+            source: self.local,
+        };
+        self.journal.push(Change::PutValue(held));
+        self.put.insert(record.key.clone(), record);
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if self.put.remove(key).is_some() {
+            self.journal.push(Change::DropValue(key.clone()));
+        } else {
+            self.drop_value(key);
+        }
+    }
+
+    fn records(&self) -> Self::RecordsIter<'_> {
+        let others = self.values.values().map(|held| &held.record);
+        Box::new(self.put.values().chain(others).map(Cow::Borrowed))
+    }
+
+    fn add_provider(&mut self, record: ProviderRecord) -> Result<()> {
+        if record.provider != self.local {
+            return self.offer_provider(record).map_err(|_| Error::MaxProvidedKeys);
+        }
+        self.provide(record.key)
+    }
+
+    fn providers(&self, key: &Key) -> Vec<ProviderRecord> {
+        let ours = self
+            .provided
+            .get(key)
+            .map(|key| ProviderRecord::new(key.clone(), self.local, Vec::new()));
+        let others = self.providers.get(key).into_iter().flatten().cloned();
+        ours.into_iter().chain(others).collect()
+    }
+
+    fn provided(&self) -> Self::ProvidedIter<'_> {
+        let record = |key: &Key| Cow::Owned(ProviderRecord::new(key.clone(), self.local, Vec::new()));
+        Box::new(self.provided.iter().map(record))
+    }
+
+    fn remove_provider(&mut self, key: &Key, peer: &PeerId) {
+        if *peer == self.local {
+            self.provided.remove(key);
+        } else {
+            self.drop_provider(key, peer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

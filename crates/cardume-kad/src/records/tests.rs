@@ -1,0 +1,132 @@
+use std::time::Duration;
+
+use super::*;
+use crate::journal;
+
+fn records(records: usize, providers: usize) -> Records {
+    let dir = tempfile::tempdir().unwrap();
+    let database = redb::Database::create(dir.path().join("db")).unwrap();
+    let (journal, _server) = journal::open(database.into(), Vec::new());
+    Records::new(PeerId::random(), Limits { records, providers }, journal)
+}
+
+fn provider(key: impl AsRef<[u8]>, provider: PeerId) -> ProviderRecord {
+    ProviderRecord::new(Key::new(&key), provider, Vec::new())
+}
+
+fn value(key: impl AsRef<[u8]>, value: &[u8]) -> Record {
+    Record::new(Key::new(&key), value.to_vec())
+}
+
+#[test]
+fn our_own_keys_have_room_however_much_one_source_brings() {
+    let mut records = records(128, 128);
+    let source = PeerId::random();
+    let taken = (0..1024_u32)
+        .filter(|n| records.offer_provider(provider(n.to_be_bytes(), source)).is_ok())
+        .count();
+    assert_eq!(taken, SOURCE_FLOOR);
+    for n in 0..2000_u32 {
+        records
+            .add_provider(provider(n.to_be_bytes(), records.local))
+            .unwrap();
+    }
+    assert_eq!(records.provided_keys(), 2000);
+    assert_eq!(records.provided().count(), 2000);
+}
+
+#[test]
+fn a_full_store_gives_every_source_an_equal_share() {
+    let mut records = records(128, 256);
+    let greedy: Vec<_> = (0..4).map(|_| PeerId::random()).collect();
+    for (source, n) in greedy.iter().flat_map(|s| (0..64_u32).map(move |n| (*s, n))) {
+        records.offer_provider(provider(n.to_be_bytes(), source)).unwrap();
+    }
+    let modest = PeerId::random();
+    records.offer_provider(provider(b"mine", modest)).unwrap();
+    assert_eq!(records.provider_shares.len(), 256);
+    assert!(
+        records
+            .providers(&Key::new(b"mine"))
+            .iter()
+            .any(|r| r.provider == modest)
+    );
+}
+
+#[test]
+fn the_closest_twenty_providers_of_a_key_are_kept() {
+    let mut records = records(128, 1024);
+    let target = KBucketKey::new(Key::new(b"key"));
+    let mut peers: Vec<_> = (0..60).map(|_| PeerId::random()).collect();
+    for peer in &peers {
+        let _ = records.offer_provider(provider(b"key", *peer));
+    }
+    peers.sort_by_key(|peer| KBucketKey::from(*peer).distance(&target));
+    let kept: HashSet<_> = records
+        .providers(&Key::new(b"key"))
+        .iter()
+        .map(|r| r.provider)
+        .collect();
+    assert_eq!(kept, peers.into_iter().take(20).collect());
+    assert_eq!(records.provider_shares.len(), 20);
+}
+
+#[test]
+fn what_we_put_is_not_overwritten_by_others() {
+    let mut records = records(128, 128);
+    records.put(value(b"key", b"ours")).unwrap();
+    let refused = records.offer_value(PeerId::random(), value(b"key", b"theirs"));
+    assert_eq!(refused, Err(Refused::Ours));
+    assert_eq!(records.get(&Key::new(b"key")).unwrap().value, b"ours");
+}
+
+#[test]
+fn values_are_bounded_in_number_in_bytes_and_by_source() {
+    let mut records = records(4096, 128);
+    let big = vec![0; MAX_VALUE];
+    let refused = records.offer_value(PeerId::random(), value(b"k", &vec![0; MAX_VALUE + 1]));
+    assert_eq!(refused, Err(Refused::TooLarge));
+    for n in 0..1000_u32 {
+        let _ = records.offer_value(PeerId::random(), value(n.to_be_bytes(), &big));
+    }
+    assert!(records.value_bytes <= MAX_VALUE_BYTES);
+    assert_eq!(records.values() * MAX_VALUE, records.value_bytes);
+    let source = PeerId::random();
+    let mut records = self::records(100, 128);
+    for n in 0..100_u32 {
+        let _ = records.offer_value(source, value(n.to_be_bytes(), b"v"));
+    }
+    assert_eq!(records.values(), SOURCE_FLOOR);
+}
+
+#[test]
+fn nothing_of_others_outlives_48_hours() {
+    let mut records = records(128, 128);
+    let mut long = provider(b"key", PeerId::random());
+    long.expires = Some(Instant::now() + Duration::from_secs(1_000_000));
+    records.offer_provider(long).unwrap();
+    let mut over = value(b"key", b"v");
+    over.expires = Some(Instant::now());
+    assert_eq!(records.offer_value(PeerId::random(), over), Err(Refused::Expired));
+    records
+        .offer_value(PeerId::random(), value(b"key", b"v"))
+        .unwrap();
+    records.expire(Instant::now() + TTL - Duration::from_secs(60));
+    assert_eq!(records.providers(&Key::new(b"key")).len(), 1);
+    records.expire(Instant::now() + TTL + Duration::from_secs(1));
+    assert!(records.providers(&Key::new(b"key")).is_empty());
+    assert_eq!((records.values(), records.value_bytes), (0, 0));
+    assert_eq!(records.provider_shares.len() + records.value_shares.len(), 0);
+}
+
+#[test]
+fn changes_that_find_the_queue_full_are_counted_and_block_nothing() {
+    let mut records = records(128, 20_000);
+    for n in 0..10_000_u32 {
+        records
+            .offer_provider(provider(n.to_be_bytes(), PeerId::random()))
+            .unwrap();
+    }
+    assert!(records.unsaved() > 0);
+    assert_eq!(records.provider_shares.len(), 10_000);
+}

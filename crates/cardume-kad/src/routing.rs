@@ -1,0 +1,197 @@
+//! Who is in the routing table: peers that speak our protocol, alive, and not too many of one subnet.
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use libp2p_identity::PeerId;
+use libp2p_kad::{self as kad, NodeStatus};
+use libp2p_swarm::{DialError, FromSwarm};
+use multiaddr::Multiaddr;
+
+use crate::{
+    address::subnet,
+    records::{MAX_ADDRESSES, Records},
+};
+
+type Inner = kad::Behaviour<Records>;
+
+/// Peers of one subnet in the whole table.
+const SUBNET_IN_TABLE: usize = 3;
+
+/// Peers of one subnet in one bucket.
+const SUBNET_IN_BUCKET: usize = 2;
+
+/// Peers remembered with addresses before they are known to speak our protocol.
+const MAX_HEARD: usize = 512;
+
+/// A table smaller than this takes in peers that are not connected, so that it finds a way in.
+const SMALL_TABLE: usize = kad::K_VALUE.get();
+
+/// Failed dials after which a peer leaves the table.
+const MAX_FAILURES: u32 = 3;
+
+/// Failures closer together than this count once: parallel lookups dial the same peer at the same time.
+const FAILURE_APART: Duration = Duration::from_secs(10);
+
+/// How long a connected peer may stay in the table without saying that it speaks our protocol.
+const PROOF: Duration = Duration::from_secs(30);
+
+/// What is known of peers besides the table itself.
+#[derive(Debug, Default)]
+pub(crate) struct Routing {
+    connected: HashMap<PeerId, Instant>,
+    speakers: HashSet<PeerId>,
+    heard: HashMap<PeerId, Vec<Multiaddr>>,
+    heard_order: VecDeque<PeerId>,
+    failures: HashMap<PeerId, (u32, Instant)>,
+}
+
+impl Routing {
+    pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
+        self.connected.contains_key(peer)
+    }
+
+    pub(crate) fn on_swarm_event(&mut self, inner: &mut Inner, event: &FromSwarm<'_>) {
+        match event {
+            FromSwarm::NewExternalAddrOfPeer(e) => self.heard(inner, e.peer_id, e.addr),
+            FromSwarm::ConnectionEstablished(e) => {
+                self.failures.remove(&e.peer_id);
+                self.connected.entry(e.peer_id).or_insert_with(Instant::now);
+            }
+            FromSwarm::ConnectionClosed(e) if e.remaining_established == 0 => {
+                self.connected.remove(&e.peer_id);
+                self.speakers.remove(&e.peer_id);
+            }
+            FromSwarm::DialFailure(e) => {
+                if let Some(peer) = e.peer_id {
+                    self.failed(inner, peer, e.error);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A connected peer has said that it answers our protocol.
+    pub(crate) fn confirmed(&mut self, inner: &mut Inner, peer: PeerId, dialled: Option<Multiaddr>) {
+        self.speakers.insert(peer);
+        self.heard_order.retain(|p| *p != peer);
+        let heard = self.heard.remove(&peer).unwrap_or_default();
+        for address in dialled.into_iter().chain(heard) {
+            admit(inner, &peer, address);
+        }
+    }
+
+    /// Takes peers out that are connected and still have not confirmed that they answer our protocol, or
+    /// have taken it back.
+    pub(crate) fn sweep(&mut self, inner: &mut Inner) {
+        let silent: Vec<_> = inner
+            .kbuckets()
+            .flat_map(|bucket| {
+                let silent = bucket.iter().filter(|e| e.status == NodeStatus::Disconnected);
+                silent.map(|e| *e.node.key.preimage()).collect::<Vec<_>>()
+            })
+            .filter(|peer| {
+                self.connected
+                    .get(peer)
+                    .is_some_and(|since| since.elapsed() > PROOF)
+            })
+            .collect();
+        for peer in silent {
+            self.speakers.remove(&peer);
+            inner.remove_peer(&peer);
+        }
+        self.failures
+            .retain(|_, (_, at)| at.elapsed() < Duration::from_secs(3600));
+    }
+
+    /// An address of a peer, from the local network, the address book or the peer itself.
+    ///
+    /// Peers of any kind are heard of, so only those known to speak our protocol are told to others:
+    /// confirmed ones, and ones not yet connected while the table is small.
+    fn heard(&mut self, inner: &mut Inner, peer: PeerId, address: &Multiaddr) {
+        let unproven = !self.is_connected(&peer) && table_size(inner) < SMALL_TABLE;
+        if unproven || self.speakers.contains(&peer) || is_in_table(inner, &peer) {
+            admit(inner, &peer, address.clone());
+        } else {
+            self.remember(peer, address);
+        }
+    }
+
+    fn remember(&mut self, peer: PeerId, address: &Multiaddr) {
+        if !self.heard.contains_key(&peer) {
+            if self.heard.len() >= MAX_HEARD
+                && let Some(oldest) = self.heard_order.pop_front()
+            {
+                self.heard.remove(&oldest);
+            }
+            self.heard_order.push_back(peer);
+        }
+        let addresses = self.heard.entry(peer).or_default();
+        if addresses.len() < MAX_ADDRESSES && !addresses.contains(address) {
+            addresses.push(address.clone());
+        }
+    }
+
+    fn failed(&mut self, inner: &mut Inner, peer: PeerId, error: &DialError) {
+        let counts = match error {
+            DialError::Transport(_) | DialError::NoAddresses => 1,
+            DialError::WrongPeerId { .. } => MAX_FAILURES,
+            _ => return,
+        };
+        // With no connection at all it is more likely that we are the one off the network.
+        if self.connected.is_empty() || !is_in_table(inner, &peer) {
+            return;
+        }
+        let (count, at) = self.failures.entry(peer).or_insert_with(|| (0, Instant::now()));
+        if *count == 0 || counts > 1 || at.elapsed() >= FAILURE_APART {
+            *count += counts;
+            *at = Instant::now();
+        }
+        if *count >= MAX_FAILURES {
+            self.failures.remove(&peer);
+            inner.remove_peer(&peer);
+            tracing::debug!(%peer, "left the routing table, for it does not answer");
+        }
+    }
+}
+
+/// Peers in the table.
+pub(crate) fn table_size(inner: &mut Inner) -> usize {
+    inner.kbuckets().map(|bucket| bucket.num_entries()).sum()
+}
+
+fn is_in_table(inner: &mut Inner, peer: &PeerId) -> bool {
+    inner
+        .kbucket(*peer)
+        .is_some_and(|bucket| bucket.iter().any(|e| e.node.key.preimage() == peer))
+}
+
+/// Puts an address into the table, unless its subnet has enough peers there or the peer enough addresses.
+fn admit(inner: &mut Inner, peer: &PeerId, address: Multiaddr) {
+    let mut table = 0;
+    let mut bucket = 0;
+    if let Some(subnet) = subnet(&address) {
+        let same = |a: &Multiaddr| self::subnet(a) == Some(subnet);
+        table = inner.kbuckets().map(|b| neighbours(&b, peer, same)).sum();
+        bucket = inner.kbucket(*peer).map_or(0, |b| neighbours(&b, peer, same));
+    }
+    let addresses = inner.kbucket(*peer).map_or(0, |b| {
+        let own = b.iter().find(|e| e.node.key.preimage() == peer);
+        own.map_or(0, |e| e.node.value.len())
+    });
+    if table >= SUBNET_IN_TABLE || bucket >= SUBNET_IN_BUCKET || addresses >= MAX_ADDRESSES {
+        tracing::debug!(%peer, %address, "not admitted to the routing table");
+        return;
+    }
+    inner.add_address(peer, address);
+}
+
+fn neighbours(
+    bucket: &kad::KBucketRef<'_, kad::KBucketKey<PeerId>, kad::Addresses>,
+    peer: &PeerId,
+    same: impl Fn(&Multiaddr) -> bool,
+) -> usize {
+    let others = bucket.iter().filter(|e| e.node.key.preimage() != peer);
+    others.filter(|e| e.node.value.iter().any(&same)).count()
+}

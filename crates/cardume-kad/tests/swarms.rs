@@ -1,0 +1,283 @@
+//! Whole DHTs in memory: real behaviours, real connections, no ports.
+use std::{future::Future, sync::Arc, time::Duration};
+
+use cardume_kad::{Behaviour, Config, Handle, KadError, Mode, Provider};
+use futures::StreamExt as _;
+use libp2p_identity::PeerId;
+use libp2p_swarm::{NetworkBehaviour, Swarm};
+use libp2p_swarm_test::SwarmExt as _;
+use multiaddr::Multiaddr;
+use redb::Database;
+use tempfile::TempDir;
+
+#[derive(NetworkBehaviour)]
+#[behaviour(prelude = "libp2p_swarm::derive_prelude")]
+struct Node {
+    kad: Behaviour,
+    identify: libp2p_identify::Behaviour,
+}
+
+struct Peer {
+    id: PeerId,
+    address: Multiaddr,
+    kad: Handle,
+    swarm: Swarm<Node>,
+    server: cardume_kad::Server,
+    _dir: TempDir,
+}
+
+async fn peer(config: Config) -> Peer {
+    let dir = tempfile::tempdir().unwrap();
+    let database = Arc::new(Database::create(dir.path().join("db")).unwrap());
+    let mut built = None;
+    let mut swarm = Swarm::new_ephemeral_tokio(|key| {
+        let (kad, handle, server) = config.build(key.public().to_peer_id(), "test", database).unwrap();
+        built = Some((handle, server));
+        let identify = libp2p_identify::Config::new("/test/1".into(), key.public());
+        Node {
+            kad,
+            identify: libp2p_identify::Behaviour::new(identify),
+        }
+    });
+    let (address, _) = swarm.listen().with_memory_addr_external().await;
+    let (kad, server) = built.unwrap();
+    Peer {
+        id: *swarm.local_peer_id(),
+        address,
+        kad,
+        swarm,
+        server,
+        _dir: dir,
+    }
+}
+
+impl Peer {
+    fn knows(&mut self, other: &Peer) {
+        self.swarm.add_peer_address(other.id, other.address.clone());
+    }
+
+    /// Lets the swarm run; the handle is what is left to ask.
+    fn run(mut self) -> Handle {
+        let kad = self.kad;
+        tokio::spawn(async move {
+            let _dir = self._dir;
+            let writing = tokio::spawn(self.server.run());
+            while self.swarm.next().await.is_some() {}
+            writing.abort();
+        });
+        kad
+    }
+}
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), what)
+        .await
+        .expect("it takes seconds")
+}
+
+/// Asks again until the routing table has as many peers.
+async fn has_peers(kad: &Handle, peers: usize) {
+    soon(async {
+        while kad.status().await.unwrap().peers < peers {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+async fn all(mut found: tokio::sync::mpsc::Receiver<Provider>) -> Vec<Provider> {
+    soon(async {
+        let mut all = Vec::new();
+        while let Some(provider) = found.recv().await {
+            all.push(provider);
+        }
+        all
+    })
+    .await
+}
+
+/// Three peers, of which the second and the third know only the first.
+async fn three() -> ([Handle; 3], [PeerId; 3], [Multiaddr; 3]) {
+    let first = peer(Config::default()).await;
+    let mut second = peer(Config::default()).await;
+    let mut third = peer(Config::default()).await;
+    second.knows(&first);
+    third.knows(&first);
+    let ids = [first.id, second.id, third.id];
+    let addresses = [&first, &second, &third].map(|p| p.address.clone());
+    let handles = [first.run(), second.run(), third.run()];
+    has_peers(&handles[0], 2).await;
+    has_peers(&handles[1], 1).await;
+    has_peers(&handles[2], 1).await;
+    (handles, ids, addresses)
+}
+
+#[tokio::test]
+async fn a_provider_is_found_with_its_addresses_through_a_peer_that_both_know() {
+    let (kads, ids, addresses) = three().await;
+    soon(kads[1].provide(b"file".to_vec())).await.unwrap();
+    let found = all(kads[2].providers(b"file".to_vec()).await.unwrap()).await;
+    let [provider] = found.as_slice() else {
+        panic!("one provider, once: {found:?}")
+    };
+    assert_eq!(provider.peer, ids[1]);
+    let address = addresses[1].clone().with_p2p(ids[1]).unwrap();
+    assert!(provider.addresses.contains(&address), "{provider:?}");
+    assert_eq!(kads[1].status().await.unwrap().provided, 1);
+}
+
+#[tokio::test]
+async fn a_value_put_by_one_peer_is_read_by_another() {
+    let (kads, _, _) = three().await;
+    soon(kads[1].put(b"name".to_vec(), b"value".to_vec()))
+        .await
+        .unwrap();
+    assert_eq!(soon(kads[2].get(b"name".to_vec())).await.unwrap(), b"value");
+    let missing = soon(kads[2].get(b"other".to_vec())).await;
+    assert!(matches!(missing, Err(KadError::NotFound)), "{missing:?}");
+    soon(kads[2].put(b"name".to_vec(), b"newer".to_vec()))
+        .await
+        .unwrap();
+    assert_eq!(soon(kads[0].get(b"name".to_vec())).await.unwrap(), b"newer");
+}
+
+#[tokio::test]
+async fn the_largest_value_fits_and_a_larger_one_is_refused() {
+    let (kads, _, _) = three().await;
+    let value = vec![7; 64 * 1024];
+    soon(kads[1].put(vec![b'k'; 1024], value.clone())).await.unwrap();
+    assert_eq!(soon(kads[2].get(vec![b'k'; 1024])).await.unwrap(), value);
+    let refused = soon(kads[1].put(b"k".to_vec(), vec![7; 64 * 1024 + 1])).await;
+    assert!(
+        matches!(&refused, Err(KadError::Refused(why)) if why.contains("65537")),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_peer_is_found_by_its_id() {
+    let (kads, ids, _) = three().await;
+    let found = soon(kads[2].find_peer(ids[1])).await.unwrap();
+    assert_eq!(found[0].peer, ids[1]);
+    assert!(!found[0].addresses.is_empty());
+    let nobody = soon(kads[2].find_peer(PeerId::random())).await;
+    assert!(matches!(nobody, Err(KadError::NotFound)), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn a_key_provided_before_any_peer_was_known_is_announced_when_one_comes() {
+    let first = peer(Config::default()).await;
+    let mut second = peer(Config::default()).await;
+    let kad = second.kad.clone();
+    let id = second.id;
+    let provided = tokio::spawn(async move { kad.provide(b"early".to_vec()).await });
+    soon(async {
+        while !provided.is_finished() {
+            futures::future::poll_fn(|cx| {
+                let _ = second.swarm.poll_next_unpin(cx);
+                cx.waker().wake_by_ref();
+                std::task::Poll::Ready(())
+            })
+            .await;
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    provided.await.unwrap().unwrap();
+    second.knows(&first);
+    let first = first.run();
+    let _second = second.run();
+    soon(async {
+        loop {
+            let found = all(first.providers(b"early".to_vec()).await.unwrap()).await;
+            if found.iter().any(|p| p.peer == id) {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_withdrawn_key_is_no_longer_answered_by_its_provider() {
+    let first = peer(Config::default()).await;
+    let mut second = peer(Config {
+        mode: Mode::Client,
+        ..Config::default()
+    })
+    .await;
+    second.knows(&first);
+    let (first, second) = (first.run(), second.run());
+    has_peers(&second, 1).await;
+    soon(first.provide(b"file".to_vec())).await.unwrap();
+    assert_eq!(
+        all(second.providers(b"file".to_vec()).await.unwrap()).await.len(),
+        1
+    );
+    soon(first.withdraw(b"file".to_vec())).await.unwrap();
+    assert!(
+        all(second.providers(b"file".to_vec()).await.unwrap())
+            .await
+            .is_empty()
+    );
+    let status = first.status().await.unwrap();
+    assert_eq!(status.provided, 0);
+    assert!(status.server && !second.status().await.unwrap().server);
+}
+
+#[tokio::test]
+async fn a_node_alone_answers_at_once() {
+    let alone = peer(Config::default()).await.run();
+    soon(alone.provide(b"mine".to_vec())).await.unwrap();
+    assert!(
+        all(alone.providers(b"mine".to_vec()).await.unwrap())
+            .await
+            .is_empty()
+    );
+    assert!(matches!(
+        soon(alone.get(b"key".to_vec())).await,
+        Err(KadError::NoPeers)
+    ));
+    let put = soon(alone.put(b"key".to_vec(), b"value".to_vec())).await;
+    assert!(matches!(put, Err(KadError::NoPeers)));
+    let find = soon(alone.find_peer(PeerId::random())).await;
+    assert!(matches!(find, Err(KadError::NoPeers)));
+}
+
+#[tokio::test]
+async fn a_dropped_reader_ends_its_lookup() {
+    let mut lonely = peer(Config {
+        parallel_queries: 1,
+        ..Config::default()
+    })
+    .await;
+    // Nobody listens there, so the lookup would wait for its dials.
+    let silent = peer(Config::default()).await;
+    lonely.knows(&silent);
+    let kad = lonely.run();
+    let found = kad.providers(b"file".to_vec()).await.unwrap();
+    soon(async { while kad.status().await.unwrap().queries == 0 {} }).await;
+    drop(found);
+    soon(async {
+        while kad.status().await.unwrap().queries > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_dht_switched_off_says_so_at_once() {
+    let closed = Handle::closed();
+    assert!(closed.status().await.is_err());
+    assert!(closed.providers(b"k".to_vec()).await.is_err());
+    assert!(matches!(
+        closed.provide(b"k".to_vec()).await,
+        Err(KadError::Closed(_))
+    ));
+    assert!(matches!(
+        closed.get(b"k".to_vec()).await,
+        Err(KadError::Closed(_))
+    ));
+}
