@@ -1,3 +1,17 @@
 //! One peer-to-peer node: a swarm, its features and its doors, wired and run.
+//!
+//! Embeddable: [`Node::start`] takes a [`Config`] and nothing from the environment, and several nodes run in
+//! one process. It installs no logger, handles no signal and reads no file but those under `node.data_dir`
+//! and those that the configuration names.
+//!
+//! # Invariants
+//!
+//! * Only this crate builds a `Swarm`, opens the metadata database, or spawns a task.
+//! * The swarm task never hashes, touches the disk or waits for another task.
+//! * A task that panics ends the node.
+//! * A node stops in one order: doors, work, swarm, store, lock.
+
 pub mod config;
-pub use config::Config;
+pub mod identity;
+
+pub use self::config::Config;
