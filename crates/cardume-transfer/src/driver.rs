@@ -6,7 +6,7 @@ use std::{
 
 use cardume_behaviour::{Driven, Driver};
 use libp2p_request_response::{Event, InboundFailure, Message};
-use libp2p_swarm::{FromSwarm, behaviour::DialFailure};
+use libp2p_swarm::{DialError, FromSwarm, behaviour::DialFailure};
 
 use crate::{
     Response,
@@ -98,6 +98,11 @@ impl Driver for Transfer {
     fn on_swarm_event(&mut self, _: &mut Inner, event: &FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(event) => self.outbound.connected(event.peer_id),
+            // Somebody else's dial to the peer is under way; that one counts.
+            FromSwarm::DialFailure(DialFailure {
+                error: DialError::DialPeerConditionFalse(_),
+                ..
+            }) => {}
             FromSwarm::DialFailure(DialFailure {
                 peer_id: Some(peer),
                 error,

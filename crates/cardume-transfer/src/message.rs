@@ -2,7 +2,7 @@
 use std::{ops::Range, time::Duration};
 
 use bytes::Bytes;
-use cardume_content::{Cid, PieceSet};
+use cardume_content::{Cid, GROUP, PieceSet};
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 
@@ -14,7 +14,7 @@ pub const MAX_MANY: usize = 1024;
 pub const MAX_RANGES: usize = 64;
 /// Bytes of a blob, at most (16 TiB); a reader of `Have` allocates one bit for each MiB a peer claims.
 pub const MAX_SIZE: u64 = 1 << 44;
-/// Runs of pieces in one `Have`, at most; a sender with more leaves the last ones out.
+/// Runs of pieces in one `Have`, at most; a sender with more leaves the shortest ones out.
 pub const MAX_RUNS: usize = 16 * 1024;
 /// Peers in one `Swarm`, at most; a sender with more leaves the last ones out.
 pub const MAX_PEERS: usize = 64;
@@ -75,6 +75,25 @@ impl Request {
         matches!(self, Self::Have { since: Some(_), .. })
     }
 
+    /// Bytes of payload that an answer can need, at most.
+    ///
+    /// A range needs the groups that it touches, a parent for each, and the parents on the way to both of
+    /// its ends; a tree over [`MAX_SIZE`] bytes has 28 levels.
+    pub(crate) fn max_payload(&self) -> u64 {
+        const PARENT: u64 = 64;
+        const ENDS: u64 = 2 * 28 * PARENT;
+        let groups = |range: &Range<u64>| range.end.div_ceil(GROUP).max(1) - range.start / GROUP;
+        match self {
+            Self::Get { ranges, .. } => ranges
+                .iter()
+                .map(|range| groups(range).saturating_mul(GROUP + PARENT).saturating_add(ENDS))
+                .fold(0, u64::saturating_add)
+                .min(MAX_PAYLOAD),
+            Self::GetMany { .. } => MAX_PAYLOAD,
+            Self::Have { .. } | Self::Swarm { .. } => 0,
+        }
+    }
+
     /// What answers this request.
     pub(crate) fn expects(&self) -> Expected {
         match self {
@@ -95,7 +114,7 @@ fn check_ranges(ranges: &[Range<u64>]) -> Result<(), &'static str> {
     }
     let mut end = 0;
     for range in ranges {
-        if range.is_empty() && ranges != [0..0] {
+        if range.is_empty() && (ranges.len() > 1 || range.start > 0 || range.end > 0) {
             return Err("a range is empty");
         }
         if range.start < end {

@@ -50,6 +50,9 @@ pub struct Codec {
 #[derive(Debug)]
 struct Running {
     until: Instant,
+    /// Bytes of payload worth reading: what was asked for, so that a peer that answers with more cannot make
+    /// us allocate it.
+    max_payload: u64,
     over: CancellationToken,
     _slot: OwnedSemaphorePermit,
 }
@@ -98,10 +101,9 @@ impl request_response::Codec for Codec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        let read = self.wire.read_response(protocol, io);
         match &self.running {
-            Some(running) => running.run(read).await,
-            None => read.await,
+            Some(running) => running.run(wire::read_response(io, running.max_payload)).await,
+            None => self.wire.read_response(protocol, io).await,
         }
     }
 
@@ -109,12 +111,14 @@ impl request_response::Codec for Codec {
     where
         T: AsyncWrite + Unpin + Send,
     {
+        let max_payload = ask.request.max_payload();
         let write = self.wire.write_request(protocol, io, ask.request);
         let Some(Terms { limit, over, slot }) = ask.terms else {
             return write.await;
         };
         let running = self.running.insert(Running {
             until: Instant::now() + limit,
+            max_payload,
             over,
             _slot: slot,
         });

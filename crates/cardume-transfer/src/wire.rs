@@ -19,7 +19,7 @@ use futures::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use libp2p_request_response as request_response;
 use libp2p_swarm::StreamProtocol;
 
-use crate::{Request, Response};
+use crate::{Request, Response, message::MAX_PAYLOAD};
 
 /// Bytes of a request's header, at most.
 pub const MAX_REQUEST: usize = 64 * 1024;
@@ -57,10 +57,7 @@ impl request_response::Codec for Codec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        let header = response::Header::decode(&frame::read(io, MAX_RESPONSE).await?)?;
-        let payload = frame::read_payload(io, header.payload_len()).await?;
-        frame::read_end(io).await?;
-        Ok(header.join(payload))
+        read_response(io, MAX_PAYLOAD).await
     }
 
     async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Request) -> io::Result<()>
@@ -87,6 +84,23 @@ impl request_response::Codec for Codec {
         }
         Ok(())
     }
+}
+
+/// Reads a response whose payload, as far as the reader knows, needs at most `max_payload` bytes.
+///
+/// # Errors
+/// `InvalidData` when the bytes are no response; `UnexpectedEof` when they end early.
+pub async fn read_response<T: AsyncRead + Unpin>(io: &mut T, max_payload: u64) -> io::Result<Response> {
+    let header = response::Header::decode(&frame::read(io, MAX_RESPONSE).await?)?;
+    let len = header.payload_len();
+    if len as u64 > max_payload {
+        return Err(invalid(format_args!(
+            "a payload of {len} bytes; at most {max_payload} are needed"
+        )));
+    }
+    let payload = frame::read_payload(io, len).await?;
+    frame::read_end(io).await?;
+    Ok(header.join(payload))
 }
 
 /// The error for bytes of a peer that are no message.

@@ -46,12 +46,7 @@ const TOO_LARGE: u64 = 2;
 const MAX_RETRY: Duration = Duration::from_secs(3600);
 
 pub(super) fn encode(response: &Response) -> io::Result<Vec<u8>> {
-    if response.payload_len() > MAX_PAYLOAD {
-        return Err(refused(format_args!(
-            "a payload of {} bytes is too large",
-            response.payload_len()
-        )));
-    }
+    check(response).map_err(refused)?;
     match response {
         Response::Slices { size, slices } => {
             let lens: Vec<_> = slices.iter().map(Bytes::len).collect();
@@ -64,7 +59,7 @@ pub(super) fn encode(response: &Response) -> io::Result<Vec<u8>> {
             size,
             version,
             pieces,
-        } => serde_ipld_dagcbor::to_vec(&(HAVE, size, version, gaps(&pieces.runs()))),
+        } => serde_ipld_dagcbor::to_vec(&(HAVE, size, version, gaps(&pieces.longest_runs(MAX_RUNS)))),
         Response::Swarm { peers } => {
             let peers: Vec<_> = peers.iter().take(MAX_PEERS).map(peer_form).collect();
             serde_ipld_dagcbor::to_vec(&(SWARM, peers))
@@ -76,6 +71,27 @@ pub(super) fn encode(response: &Response) -> io::Result<Vec<u8>> {
         Response::Denied => serde_ipld_dagcbor::to_vec(&(DENIED,)),
     }
     .map_err(refused)
+}
+
+/// Checks what a reader would refuse, so that we are never taken for a liar.
+fn check(response: &Response) -> Result<(), &'static str> {
+    let (size, parts, max_parts) = match response {
+        Response::Slices { size, slices } => (*size, slices.len(), MAX_RANGES),
+        Response::Many { items } => (0, items.len(), MAX_MANY),
+        Response::Have { size, .. } => (*size, 0, 0),
+        Response::Swarm { .. } | Response::NotFound | Response::Busy { .. } | Response::Denied => (0, 0, 0),
+    };
+    if response.payload_len() > MAX_PAYLOAD {
+        return Err("the payload is too large");
+    }
+    if size > MAX_SIZE {
+        return Err("the blob is larger than any may be");
+    }
+    if parts > max_parts {
+        Err("there are too many parts")
+    } else {
+        Ok(())
+    }
 }
 
 /// The slices of a response, in the order of its header.
@@ -108,12 +124,9 @@ fn peer_form(peer: &SwarmPeer) -> (ByteBuf, Vec<ByteBuf>) {
 }
 
 /// Runs as distances: pieces missing before each, pieces in it.
-///
-/// Leaves out runs beyond the bound: the peer holds them, but telling of fewer harms nobody.
 fn gaps(runs: &[Range<u64>]) -> Vec<u64> {
     let mut end = 0;
     runs.iter()
-        .take(MAX_RUNS)
         .flat_map(|run| {
             let pair = [run.start - end, run.end - run.start];
             end = run.end;

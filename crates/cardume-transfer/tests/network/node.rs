@@ -1,5 +1,5 @@
 //! A node with nothing but the transfer protocol.
-use std::time::Duration;
+use std::{iter, time::Duration};
 
 use cardume_content::{Cid, Hash};
 use cardume_transfer::{Behaviour, Config, Handle, Request, Response, Server};
@@ -14,8 +14,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) async fn new(config: Config) -> Self {
-        let (behaviour, handle, server) = config.build("test");
+    pub(crate) async fn new(config: Config, network: &str) -> Self {
+        let (behaviour, handle, server) = config.build(network);
         let mut swarm = Swarm::new_ephemeral_tokio(|_| behaviour);
         swarm.listen().with_memory_addr_external().await;
         Self {
@@ -29,28 +29,20 @@ impl Node {
         *self.swarm.local_peer_id()
     }
 
-    /// Runs the swarm; requests that come in wait for ever.
-    pub(crate) fn run(self) -> Handle {
+    /// Runs the swarm; what comes in is for the caller to answer.
+    pub(crate) fn run(self) -> (Handle, Server) {
         let Self {
             swarm,
             handle,
             server,
         } = self;
-        tokio::spawn(async move {
-            let _unanswered = server;
-            swarm.loop_on_next().await;
-        });
-        handle
+        tokio::spawn(swarm.loop_on_next());
+        (handle, server)
     }
 
     /// Runs the swarm, and answers what comes in.
     pub(crate) fn serve(self, answer: impl Fn(Request) -> Response + Send + 'static) -> Handle {
-        let Self {
-            swarm,
-            handle,
-            mut server,
-        } = self;
-        tokio::spawn(swarm.loop_on_next());
+        let (handle, mut server) = self.run();
         tokio::spawn(async move {
             while let Some(inbound) = server.next().await {
                 inbound.responder.send(answer(inbound.request));
@@ -62,22 +54,34 @@ impl Node {
 
 /// Two nodes that are connected.
 pub(crate) async fn pair(a: Config, b: Config) -> (Node, Node) {
-    let (mut a, mut b) = (Node::new(a).await, Node::new(b).await);
+    let (mut a, mut b) = (Node::new(a, "test").await, Node::new(b, "test").await);
     a.swarm.connect(&mut b.swarm).await;
     (a, b)
 }
 
-/// The first byte of a blob made up from `seed`.
+pub(crate) fn cid(seed: u8) -> Cid {
+    Cid::blob(Hash::of(&[seed]))
+}
+
+/// Asks for the first byte of a blob made up from `seed`.
 pub(crate) fn get(seed: u8) -> Request {
     Request::Get {
-        cid: Cid::blob(Hash::of(&[seed])),
-        ranges: vec![0..1],
+        cid: cid(seed),
+        ranges: iter::once(0..1).collect(),
+    }
+}
+
+/// Answers [`get`] with one slice.
+pub(crate) fn slice(bytes: &'static [u8]) -> Response {
+    Response::Slices {
+        size: 1,
+        slices: vec![bytes.into()],
     }
 }
 
 /// Fails when nothing has happened for far longer than it takes.
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future)
+    tokio::time::timeout(Duration::from_secs(15), future)
         .await
         .expect("it takes far too long")
 }
