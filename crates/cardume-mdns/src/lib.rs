@@ -1,24 +1,24 @@
 //! Peers on the local network, found by multicast DNS.
-/// `[mdns]`
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    pub enabled: bool,
-    pub ipv6: bool,
-    pub interval: cardume_units::Duration,
-    /** Peers kept at once. */
-    pub max_peers: usize,
-    /** Connect to this many of them. */
-    pub max_connections: usize,
-}
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            ipv6: false,
-            interval: cardume_units::Duration::from_secs(120),
-            max_peers: 256,
-            max_connections: 32,
-        }
-    }
-}
+//!
+//! Finds peers, tells the other behaviours where they are, and connects to them. It deliberately trusts
+//! nobody: what anyone on the link shouts is bounded, filtered, and proven by the handshake only. There
+//! is no handle, since nothing is ever asked of it.
+//!
+//! # Invariants
+//!
+//! * At most `max_peers` peers with 8 addresses each are kept, whatever is announced and with whatever
+//!   lifetime; newcomers are ignored when the room is taken.
+//! * Only addresses of private networks are believed, so that nobody on the link can make nodes dial
+//!   the world.
+//! * At most four dials start in a second, and each failure makes the next wait longer.
+//! * An interface whose socket fails costs that interface only.
+
+mod address;
+mod behaviour;
+mod config;
+mod neighbours;
+
+pub use self::{
+    behaviour::{Behaviour, Event},
+    config::Config,
+};

@@ -1,0 +1,287 @@
+//! The mDNS behaviour of libp2p, within bounds, and dialling whom it finds.
+use std::{
+    collections::{HashSet, VecDeque},
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use libp2p_core::{
+    Endpoint, Multiaddr,
+    transport::{ListenerId, PortUse},
+};
+use libp2p_identity::PeerId;
+use libp2p_mdns::{self as mdns, tokio as tokio_mdns};
+use libp2p_swarm::{
+    ConnectionClosed, ConnectionDenied, ConnectionError, ConnectionId, DialError, DialFailure,
+    ExpiredListenAddr, FromSwarm, NetworkBehaviour, NewListenAddr, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm, dial_opts::DialOpts, dummy,
+};
+use tokio::time::{Sleep, sleep_until};
+
+use crate::{Config, neighbours::Neighbours};
+
+/// Addresses that libp2p's behaviour may keep before it is started anew; it has no bound of its own,
+/// searches them one by one, and believes any lifetime.
+const MAX_INNER: usize = 4096;
+/// Turns of one `poll` before the swarm goes on: a flood of announcements must not hold it.
+const TURNS: usize = 64;
+/// The least time between two such starts.
+const RESTART_PAUSE: Duration = Duration::from_secs(10);
+
+/// What happened on the link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A peer is at this address.
+    Discovered {
+        /// Who.
+        peer: PeerId,
+        /// Where.
+        address: Multiaddr,
+    },
+}
+
+/// Finds peers on the local network and connects to them.
+pub struct Behaviour {
+    config: Config,
+    local: PeerId,
+    inner: Vec<tokio_mdns::Behaviour>,
+    restarted: Option<Instant>,
+    /// What a restarted inner behaviour has to be told.
+    listening: Vec<(ListenerId, Multiaddr)>,
+    neighbours: Neighbours,
+    connected: HashSet<PeerId>,
+    pending: VecDeque<ToSwarm<Event, std::convert::Infallible>>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Behaviour {
+    pub(crate) fn new(config: &Config, local: PeerId) -> io::Result<Self> {
+        Ok(Self {
+            inner: start(config, local)?,
+            neighbours: Neighbours::new(local, config.max_peers, config.max_connections),
+            config: config.clone(),
+            local,
+            restarted: None,
+            listening: Vec::new(),
+            connected: HashSet::new(),
+            pending: VecDeque::new(),
+            timer: Box::pin(sleep_until(tokio::time::Instant::now())),
+        })
+    }
+
+    fn on_inner(&mut self, event: &mdns::Event) {
+        match event {
+            mdns::Event::Discovered(found) => found
+                .iter()
+                .for_each(|(peer, address)| self.on_found(*peer, address)),
+            mdns::Event::Expired(gone) => gone
+                .iter()
+                .for_each(|(peer, address)| self.neighbours.expired(*peer, address)),
+        }
+    }
+
+    fn on_found(&mut self, peer: PeerId, announced: &Multiaddr) {
+        let is_connected = self.connected.contains(&peer);
+        let now = Instant::now();
+        if let Some(address) = self.neighbours.announced(peer, announced, is_connected, now) {
+            self.pending.push_back(ToSwarm::NewExternalAddrOfPeer {
+                peer_id: peer,
+                address: address.clone(),
+            });
+            self.pending
+                .push_back(ToSwarm::GenerateEvent(Event::Discovered { peer, address }));
+        }
+    }
+
+    /// Starts libp2p's behaviour anew when somebody has filled it.
+    ///
+    /// Tasks of the old one end by themselves, with the next announcement that they cannot hand on.
+    fn restart_when_full(&mut self) {
+        let kept: usize = self
+            .inner
+            .iter()
+            .map(|inner| inner.discovered_nodes().len())
+            .sum();
+        let paused = self.restarted.is_some_and(|at| at.elapsed() < RESTART_PAUSE);
+        if kept <= MAX_INNER || paused {
+            return;
+        }
+        self.restarted = Some(Instant::now());
+        tracing::warn!(
+            kept,
+            "somebody floods the local network with announcements; starting mDNS anew"
+        );
+        match start(&self.config, self.local) {
+            Ok(inner) => self.inner = inner,
+            Err(error) => tracing::warn!(%error, "mDNS cannot be started anew"),
+        }
+        for (listener_id, addr) in &self.listening {
+            let new = NewListenAddr {
+                listener_id: *listener_id,
+                addr,
+            };
+            let event = FromSwarm::NewListenAddr(new);
+            self.inner
+                .iter_mut()
+                .for_each(|inner| inner.on_swarm_event(event));
+        }
+    }
+
+    /// Polls libp2p's behaviours, of whose actions only discoveries count.
+    ///
+    /// They report every address to the swarm too, believed or not; that is dropped here.
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut events = Vec::new();
+        let mut moved = false;
+        for inner in &mut self.inner {
+            if let Poll::Ready(action) = inner.poll(cx) {
+                moved = true;
+                if let ToSwarm::GenerateEvent(event) = action {
+                    events.push(event);
+                }
+            }
+        }
+        events.iter().for_each(|event| self.on_inner(event));
+        if moved {
+            self.restart_when_full();
+        }
+        moved
+    }
+
+    fn dial(&mut self) -> Option<DialOpts> {
+        let (peer, addresses) = self.neighbours.dial(Instant::now())?;
+        // With the default condition: only if it is neither connected nor being dialled.
+        let opts = DialOpts::peer_id(peer)
+            .addresses(addresses)
+            .extend_addresses_through_behaviour()
+            .build();
+        self.neighbours.dialing(peer, opts.connection_id());
+        Some(opts)
+    }
+
+    fn on_closed(&mut self, event: ConnectionClosed<'_>) {
+        if event.remaining_established > 0 {
+            return;
+        }
+        self.connected.remove(&event.peer_id);
+        let now = Instant::now();
+        if matches!(event.cause, Some(ConnectionError::KeepAliveTimeout)) {
+            self.neighbours.given_up(event.peer_id, now);
+        } else {
+            self.neighbours.disconnected(event.peer_id, now);
+        }
+    }
+
+    fn on_dial_failure(&mut self, event: DialFailure<'_>) {
+        if let Some(peer) = event.peer_id {
+            let is_other = matches!(
+                event.error,
+                DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. }
+            );
+            self.neighbours
+                .failed(peer, event.connection_id, is_other, Instant::now());
+        }
+    }
+
+    fn on_listen(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::NewListenAddr(NewListenAddr { listener_id, addr }) => {
+                self.listening.push((listener_id, addr.clone()));
+            }
+            FromSwarm::ExpiredListenAddr(ExpiredListenAddr { listener_id, addr }) => {
+                self.listening
+                    .retain(|(id, known)| (*id, known) != (listener_id, addr));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn start(config: &Config, local: PeerId) -> io::Result<Vec<tokio_mdns::Behaviour>> {
+    let inner = config.inner().into_iter();
+    inner
+        .map(|config| tokio_mdns::Behaviour::new(config, local))
+        .collect()
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = dummy::ConnectionHandler;
+    type ToSwarm = Event;
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        _id: ConnectionId,
+        peer: Option<PeerId>,
+        _addresses: &[Multiaddr],
+        _role: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        Ok(peer
+            .map(|peer| self.neighbours.addresses(&peer).to_vec())
+            .unwrap_or_default())
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _id: ConnectionId,
+        _peer: PeerId,
+        _local: &Multiaddr,
+        _remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _id: ConnectionId,
+        _peer: PeerId,
+        _address: &Multiaddr,
+        _role: Endpoint,
+        _port: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(established) => {
+                self.connected.insert(established.peer_id);
+                self.neighbours.connected(established.peer_id, Instant::now());
+            }
+            FromSwarm::ConnectionClosed(closed) => self.on_closed(closed),
+            FromSwarm::DialFailure(failure) => self.on_dial_failure(failure),
+            event => self.on_listen(event),
+        }
+        self.inner
+            .iter_mut()
+            .for_each(|inner| inner.on_swarm_event(event));
+    }
+
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+        match event {}
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        for _ in 0..TURNS {
+            if let Some(action) = self.pending.pop_front() {
+                return Poll::Ready(action);
+            }
+            if let Some(opts) = self.dial() {
+                return Poll::Ready(ToSwarm::Dial { opts });
+            }
+            if self.poll_inner(cx) {
+                continue;
+            }
+            let Some(due) = self.neighbours.due() else {
+                return Poll::Pending;
+            };
+            self.timer.as_mut().reset(due.into());
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
