@@ -1,16 +1,50 @@
 //! Content on disk: shared in place, fetched piece by piece, verified always.
 //!
-//! Every method blocks on the disk: call it from a blocking thread.
+//! It knows no peers and no protocols, watches no directories, runs nothing by itself and writes to no file that it
+//! did not make. Every method blocks on the disk: call it from a blocking thread.
+//!
+//! # Invariants
+//!
+//! * No byte leaves the store that was not verified against its content id on the way out.
+//! * A blob is recorded as complete only after its bytes are durable; nothing is believed of a partial blob but what
+//!   its own bytes prove.
+//! * Files shared in place are never written to and never deleted.
+//! * No lock is held while the disk is waited for, but the one that keeps a collection from what is just coming in.
 use std::{
-    io,
-    ops::Range,
-    path::{Path, PathBuf},
-    sync::Arc,
+    collections::HashMap,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use bytes::Bytes;
-use cardume_content::{Cid, Hash, Manifest, PieceSet};
+use cardume_content::Hash;
 
+mod collect;
+mod disk;
+mod error;
+mod fetch;
+mod hashed;
+mod hold;
+mod import;
+mod read;
+mod record;
+mod source;
+mod table;
+mod verify;
+mod words;
+mod write;
+
+pub use self::{
+    error::{ImportError, OpenError, ReadError, WriteError},
+    fetch::Fetch,
+    hold::Hold,
+    words::{Changed, Collected, Imported, Mode, Presence, Progress, Root, Target, Usage, Verified},
+    write::Upload,
+};
+
+/// What the operator decides about the store.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -28,275 +62,122 @@ impl Default for Config {
     }
 }
 
+/// The store. Cheap to clone; all clones are one store.
 #[derive(Clone)]
 pub struct Store {
-    _inner: Arc<()>,
+    inner: Arc<Inner>,
 }
 
-/// Where an import puts the bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    InPlace,
-    Copy,
-}
-
-/// What an import tells as it goes; `false` cancels.
-pub trait Progress: Send + Sync {
-    fn advance(&self, bytes: u64, files: u64) -> bool;
-    fn total(&self, _bytes: u64, _files: u64) {}
-}
-impl Progress for () {
-    fn advance(&self, _: u64, _: u64) -> bool {
-        true
-    }
-}
-
-#[derive(Debug, Clone)]
-pub struct Imported {
-    pub cid: Cid,
-    pub size: u64,
-    pub files: u64,
-    /** Sockets, devices, unreadable names: left out. */
-    pub skipped: Vec<(PathBuf, String)>,
-}
-
-/// Something the operator shares or has fetched: a root of the store.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub struct Root {
-    pub cid: Cid,
-    pub name: String,
-    pub size: u64,
-    pub files: u64,
-    /** Where it lies, if in place. */
-    pub path: Option<PathBuf>,
-    pub pinned: bool,
-    /** Seconds since 1970. */
-    pub added: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Presence {
-    Absent,
-    Partial { size: u64, pieces: PieceSet },
-    Complete { size: u64 },
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    pub blobs: u64,
-    pub content: u64,
-    pub in_place: u64,
-    pub metadata: u64,
+struct Inner {
+    disk: disk::Disk,
+    tables: table::Tables,
+    quota: Option<u64>,
+    /// Bytes promised to what is coming in.
+    reserved: Arc<AtomicU64>,
+    /// Hashes on all cores, beside whatever else the process does.
+    pool: rayon::ThreadPool,
+    pending: Mutex<write::Pending>,
+    /// Held while pending blobs are made durable: one at a time is enough.
+    settling: Mutex<()>,
+    fetches: Mutex<HashMap<Hash, Weak<fetch::Partial>>>,
+    open: Mutex<source::Open>,
+    held: Mutex<hold::Held>,
+    /// Shared by what takes content in, exclusive for the collection's steps.
+    gate: RwLock<()>,
+    changed: Mutex<Vec<Changed>>,
 }
 
 impl Store {
-    /// Opens `dir` (made if missing), with tables in `database`; ends unfinished work of an unclean stop.
-    pub fn open(_dir: &Path, _database: Arc<redb::Database>, _config: &Config) -> Result<Self, OpenError> {
-        todo!()
-    }
-
-    /// Takes a file or a directory tree in; durable when it returns. Symlinks inside a tree are kept as symlinks.
-    pub fn import(
-        &self,
-        _path: &Path,
-        _mode: Mode,
-        _progress: &dyn Progress,
-    ) -> Result<Imported, ImportError> {
-        todo!()
-    }
-    /// Takes a blob or a manifest in memory in; durable after the next [`settle`](Self::settle).
-    pub fn put(&self, _cid: Cid, _bytes: &[u8]) -> Result<(), WriteError> {
-        todo!()
-    }
-    /// Takes in a blob of unknown length, as an upload brings it.
-    pub fn upload(&self) -> Result<Upload, WriteError> {
-        todo!()
-    }
-
-    pub fn presence(&self, _hash: Hash) -> Result<Presence, ReadError> {
-        todo!()
-    }
-    /// Appends the verifiable slice of `range`; every byte is verified while it is read.
+    /// Opens `dir` (made if missing), with tables in `database`.
+    ///
+    /// The caller makes sure that nobody else has `dir` open. Leftovers of an unclean stop are swept, except what
+    /// the next try of a fetch can use.
     ///
     /// # Errors
-    /// `Changed` when a file shared in place is no longer what it was: it is taken off the air.
-    pub fn slice(&self, _hash: Hash, _range: Range<u64>, _out: &mut Vec<u8>) -> Result<(), ReadError> {
-        todo!()
-    }
-    /// Verified bytes of `range`, clamped to the size; at most 4 MiB at a time.
-    pub fn read(&self, _hash: Hash, _range: Range<u64>) -> Result<Bytes, ReadError> {
-        todo!()
-    }
-    pub fn manifest(&self, _cid: Cid) -> Result<Manifest, ReadError> {
-        todo!()
+    /// `Format` when a newer program wrote the store; it is left as it is.
+    pub fn open(dir: &Path, database: Arc<redb::Database>, config: &Config) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Io {
+            path: dir.to_owned(),
+            source,
+        };
+        let (tables, format) = table::Tables::open(database)?;
+        if format > table::FORMAT {
+            return Err(OpenError::Format {
+                path: dir.to_owned(),
+                found: u32::try_from(format).unwrap_or(u32::MAX),
+                known: u32::try_from(table::FORMAT).expect("small"),
+            });
+        }
+        let disk = disk::Disk::open(dir).map_err(failed)?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .thread_name(|index| format!("store-{index}"))
+            .build()
+            .map_err(|error| failed(std::io::Error::other(error)))?;
+        let inner = Inner {
+            disk,
+            tables,
+            quota: config.quota.map(cardume_units::Size::get),
+            reserved: Arc::default(),
+            pool,
+            pending: Mutex::default(),
+            settling: Mutex::default(),
+            fetches: Mutex::default(),
+            open: Mutex::default(),
+            held: Mutex::default(),
+            gate: RwLock::default(),
+            changed: Mutex::default(),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
-    /// Begins or resumes the fetch of one blob whose size has been proven, into `target`.
-    ///
-    /// What lies there from an earlier try is verified first and counts as held.
-    pub fn fetch(&self, _hash: Hash, _size: u64, _target: Target) -> Result<Fetch, WriteError> {
-        todo!()
-    }
-
-    pub fn roots(&self) -> Result<Vec<Root>, ReadError> {
-        todo!()
-    }
-    pub fn root(&self, _cid: Cid) -> Result<Option<Root>, ReadError> {
-        todo!()
-    }
-    /// Keeps or replaces a root; durable when it returns.
-    pub fn add_root(&self, _root: Root) -> Result<(), WriteError> {
-        todo!()
-    }
-    /// Forgets a root; its blobs go with the next collection unless another root holds them. Files in place are never touched.
-    pub fn remove_root(&self, _cid: Cid) -> Result<bool, WriteError> {
-        todo!()
-    }
-    pub fn pin(&self, _cid: Cid, _pinned: bool) -> Result<bool, WriteError> {
-        todo!()
-    }
-
-    /// Makes everything verified durable: data synced, then recorded. Returns how many blobs.
-    pub fn settle(&self) -> Result<usize, WriteError> {
-        todo!()
-    }
-    /// Re-hashes everything below `cid` (all, if none).
-    pub fn verify(&self, _cid: Option<Cid>, _progress: &dyn Progress) -> Result<Verified, ReadError> {
-        todo!()
-    }
-    /// Deletes blobs that no root holds, a bounded batch at a time.
-    pub fn collect(&self) -> Result<Collected, WriteError> {
-        todo!()
-    }
+    /// What the store takes, without what is not durable yet.
     pub fn usage(&self) -> Result<Usage, ReadError> {
-        todo!()
+        Ok(self.inner.tables.usage())
     }
 }
 
-/// Where a fetched blob goes.
-#[derive(Debug, Clone)]
-pub enum Target {
-    /// The store's own data.
-    Store,
-    /// A file that is shared in place afterwards. While incomplete it is `temporary`; the caller renames it to `path`
-    /// (or the directory above it) and then tells [`Fetch::finish`].
-    File { temporary: PathBuf, path: PathBuf },
+/// Bytes of the quota that are promised until this is dropped.
+#[derive(Debug)]
+struct Reservation {
+    reserved: Arc<AtomicU64>,
+    bytes: u64,
 }
-
-/// One blob being fetched. Cheap to clone; writes at different places may run at once.
-#[derive(Clone)]
-pub struct Fetch {
-    _inner: Arc<()>,
+impl Reservation {
+    fn add(&mut self, mut other: Self) {
+        self.bytes = self.bytes.saturating_add(std::mem::take(&mut other.bytes));
+    }
 }
-impl Fetch {
-    pub fn hash(&self) -> Hash {
-        todo!()
-    }
-    pub fn size(&self) -> u64 {
-        todo!()
-    }
-    /// Pieces verified so far; they are served to others from now on.
-    pub fn pieces(&self) -> PieceSet {
-        todo!()
-    }
-    /// Verifies the slice of `range` and writes what it proves; returns bytes of content written.
-    pub fn write(&self, _range: Range<u64>, _slice: Bytes) -> Result<u64, WriteError> {
-        todo!()
-    }
-    /// Marks a complete blob as verified; durable after the next [`Store::settle`]. For `Target::File`, `path` must exist.
-    pub fn finish(self) -> Result<(), WriteError> {
-        todo!()
-    }
-    /// Throws the partial data away.
-    pub fn abandon(self) -> Result<(), WriteError> {
-        todo!()
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.reserved.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
-pub struct Upload {
-    _private: (),
-}
-impl Upload {
-    pub fn write(&mut self, _bytes: &[u8]) -> Result<(), WriteError> {
-        todo!()
-    }
-    pub fn finish(self) -> Result<(Hash, u64), WriteError> {
-        todo!()
+impl Inner {
+    /// Promises `bytes` of the quota.
+    fn reserve(&self, bytes: u64) -> Result<Reservation, WriteError> {
+        let before = self.reserved.fetch_add(bytes, Ordering::Relaxed);
+        let reservation = Reservation {
+            reserved: self.reserved.clone(),
+            bytes,
+        };
+        let usage = self.tables.usage();
+        let taken = usage
+            .content
+            .saturating_add(usage.metadata)
+            .saturating_add(before);
+        match self.quota {
+            Some(quota) if taken.saturating_add(bytes) > quota => {
+                Err(WriteError::Quota { quota, size: bytes })
+            }
+            _ => Ok(reservation),
+        }
     }
 }
 
-#[derive(Debug, Clone, Default)]
-pub struct Verified {
-    pub blobs: u64,
-    pub bytes: u64,
-    pub broken: Vec<(Cid, String)>,
-}
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Collected {
-    pub blobs: u64,
-    pub bytes: u64,
-    pub more: bool,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    #[error("the store at {path} has format {found}; this program knows up to {known}")]
-    Format { path: PathBuf, found: u32, known: u32 },
-    #[error("{path}: {source}")]
-    Io { path: PathBuf, source: io::Error },
-    #[error("the store's database is damaged: {0}")]
-    Database(String),
-}
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    #[error("not in the store")]
-    NotFound,
-    #[error("bytes {0:?} are not in the store yet")]
-    NotHeld(Range<u64>),
-    #[error("{path} has changed since it was shared")]
-    Changed { path: PathBuf },
-    #[error("not a directory")]
-    NotDirectory,
-    #[error(transparent)]
-    Manifest(#[from] cardume_content::manifest::ManifestError),
-    #[error("{path}: {source}")]
-    Io { path: PathBuf, source: io::Error },
-    #[error("the store's database failed: {0}")]
-    Database(String),
-    #[error("cancelled")]
-    Cancelled,
-}
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WriteError {
-    #[error("the slice is wrong: {0}")]
-    Slice(#[from] cardume_content::slice::DecodeError),
-    #[error("no space left for {path}")]
-    NoSpace { path: PathBuf },
-    #[error("the quota of {quota} bytes leaves no room for {size}")]
-    Quota { quota: u64, size: u64 },
-    #[error("{path}: {source}")]
-    Io { path: PathBuf, source: io::Error },
-    #[error("the store's database failed: {0}")]
-    Database(String),
-    #[error("bytes are missing")]
-    Incomplete,
-}
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ImportError {
-    #[error("{path}: {reason}")]
-    Unsupported { path: PathBuf, reason: String },
-    #[error("{path} changed while it was read")]
-    Changed { path: PathBuf },
-    #[error(transparent)]
-    Manifest(#[from] cardume_content::manifest::ManifestError),
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    #[error("{path}: {source}")]
-    Io { path: PathBuf, source: io::Error },
-    #[error("cancelled")]
-    Cancelled,
+/// Takes a lock whose data no panic leaves half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

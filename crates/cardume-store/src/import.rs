@@ -1,0 +1,208 @@
+//! Files and directory trees into the store.
+use std::{
+    fs::File,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use cardume_content::{Cid, Hash};
+
+use crate::{
+    ImportError, Imported, Inner, Mode, Progress, Reservation, Store, WriteError, lock,
+    record::{Body, Place, Print},
+    table::Entry,
+};
+
+mod file;
+mod walk;
+
+/// Blobs recorded at a time: one commit for thousands of files, in bounded memory.
+const BATCH: usize = 8_192;
+/// Bytes of small blobs in memory likewise.
+const BATCH_BYTES: u64 = 16 << 20;
+/// Skipped files that are listed by name.
+const SKIPPED: usize = 10_000;
+/// A file younger than this may still be written to without its time stamp showing it.
+const RESTED: i64 = 2_000_000_000;
+
+impl Store {
+    /// Takes a file or a directory tree in; durable when it returns. Symlinks inside a tree are kept as symlinks,
+    /// where they stay inside it; `path` itself may be one. Files that have not changed since an earlier import are
+    /// not read again.
+    ///
+    /// The same tree gives the same id, wherever it lies and whatever was skipped is left out.
+    ///
+    /// # Errors
+    /// `Changed` when a file was written to while it was read, twice; `Cancelled` when `progress` said so. What was
+    /// taken in until then goes with the next collection.
+    pub fn import(&self, path: &Path, mode: Mode, progress: &dyn Progress) -> Result<Imported, ImportError> {
+        let path = path
+            .canonicalize()
+            .map_err(|error| ImportError::io(path, error))?;
+        let _gate = self.inner.enter();
+        let import = Import {
+            store: &self.inner,
+            mode,
+            progress,
+            batch: Mutex::default(),
+            skipped: Mutex::default(),
+            bytes: AtomicU64::new(0),
+            files: AtomicU64::new(0),
+        };
+        let (cid, size, files) = self.inner.pool.install(|| import.root(&path))?;
+        import.commit(import.take())?;
+        lock(&self.inner.held).touch(cid);
+        Ok(Imported {
+            cid,
+            size,
+            files,
+            skipped: import.skipped.into_inner().unwrap_or_default(),
+        })
+    }
+}
+
+/// One import under way.
+struct Import<'a> {
+    store: &'a Inner,
+    mode: Mode,
+    progress: &'a dyn Progress,
+    batch: Mutex<Batch>,
+    skipped: Mutex<Vec<(PathBuf, String)>>,
+    /// Found so far.
+    bytes: AtomicU64,
+    files: AtomicU64,
+}
+
+/// What is hashed and not recorded yet.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<Entry>,
+    bytes: u64,
+    reservations: Vec<Reservation>,
+}
+
+/// A file that was taken in.
+struct Leaf {
+    hash: Hash,
+    size: u64,
+    executable: bool,
+}
+
+impl Import<'_> {
+    fn root(&self, path: &Path) -> Result<(Cid, u64, u64), ImportError> {
+        let failed = |error| ImportError::io(path, error);
+        let metadata = path.symlink_metadata().map_err(failed)?;
+        if metadata.is_dir() {
+            let directory = File::open(path).map_err(failed)?;
+            return self.directory(&directory, path, 0);
+        }
+        if !metadata.is_file() {
+            return Err(ImportError::Unsupported {
+                path: path.to_owned(),
+                reason: "neither a file nor a directory".into(),
+            });
+        }
+        self.found(metadata.size(), 1);
+        let leaf = self.known(path, Print::of(&metadata), false)?;
+        let leaf = leaf.map_or_else(|| self.file(path, || crate::disk::open_plain(path)), Ok)?;
+        Ok((Cid::blob(leaf.hash), leaf.size, 1))
+    }
+
+    fn found(&self, bytes: u64, files: u64) {
+        let bytes = self
+            .bytes
+            .fetch_add(bytes, Ordering::Relaxed)
+            .saturating_add(bytes);
+        let files = self
+            .files
+            .fetch_add(files, Ordering::Relaxed)
+            .saturating_add(files);
+        self.progress.total(bytes, files);
+    }
+
+    fn advance(&self, bytes: u64, files: u64) -> Result<(), ImportError> {
+        if self.progress.advance(bytes, files) {
+            Ok(())
+        } else {
+            Err(ImportError::Cancelled)
+        }
+    }
+
+    fn skip(&self, path: PathBuf, reason: impl Into<String>) {
+        let mut skipped = lock(&self.skipped);
+        if skipped.len() < SKIPPED {
+            skipped.push((path, reason.into()));
+        }
+    }
+
+    /// A file that an earlier import has hashed, if it looks the same and its blob is still here.
+    fn known(&self, path: &Path, print: Print, executable: bool) -> Result<Option<Leaf>, ImportError> {
+        let Some(place) = self.store.tables.place(path)? else {
+            return Ok(None);
+        };
+        if !place.rested || place.print != print {
+            return Ok(None);
+        }
+        let here = match self.store.tables.record(place.hash)?.map(|record| record.body) {
+            Some(Body::Inline(_) | Body::Own) => true,
+            Some(Body::Places(places)) => {
+                self.mode == Mode::InPlace && places.iter().any(|known| known == path)
+            }
+            None => false,
+        };
+        if !here {
+            return Ok(None);
+        }
+        self.advance(print.size, 1)?;
+        Ok(Some(Leaf {
+            hash: place.hash,
+            size: print.size,
+            executable,
+        }))
+    }
+
+    /// Keeps a blob for the next commit, and commits when there are many.
+    fn keep(&self, entry: Entry, reservation: Option<Reservation>) -> Result<(), ImportError> {
+        let full = {
+            let mut batch = lock(&self.batch);
+            if let Body::Inline(bytes) = &entry.record.body {
+                batch.bytes += bytes.len() as u64;
+            }
+            batch.entries.push(entry);
+            batch.reservations.extend(reservation);
+            (batch.entries.len() >= BATCH || batch.bytes >= BATCH_BYTES).then(|| std::mem::take(&mut *batch))
+        };
+        full.map_or(Ok(()), |batch| self.commit(batch))
+    }
+
+    fn take(&self) -> Batch {
+        std::mem::take(&mut lock(&self.batch))
+    }
+
+    /// Syncs what is ours, then records it.
+    fn commit(&self, batch: Batch) -> Result<(), ImportError> {
+        let entries = batch.entries.iter();
+        let own: Vec<_> = entries
+            .flat_map(|entry| self.store.own_files(entry.hash, &entry.record))
+            .collect();
+        let root = self.store.disk.root();
+        self.store
+            .disk
+            .sync(&own)
+            .map_err(|error| WriteError::io(root, error))?;
+        self.store.tables.put(&batch.entries)?;
+        Ok(())
+    }
+
+    fn place(&self, path: &Path, hash: Hash, print: Print, started: SystemTime) -> (PathBuf, Place) {
+        let started = started.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let started = i64::try_from(started).unwrap_or(i64::MAX);
+        let rested = started.saturating_sub(print.mtime) > RESTED;
+        (path.to_owned(), Place { hash, print, rested })
+    }
+}

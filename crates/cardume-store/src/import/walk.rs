@@ -1,0 +1,261 @@
+//! Directory trees, each directory read relative to its open handle and no link followed.
+use std::{
+    ffi::{CStr, CString, OsStr},
+    fs::File,
+    io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use cardume_content::{
+    Cid, Manifest,
+    manifest::{Entry, Limits, Name, Node, symlink_stays_inside},
+};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
+
+use super::{Import, Leaf};
+use crate::{
+    ImportError,
+    hashed::Hashed,
+    record::{Body, INLINE, Print, Record, nanoseconds},
+    table,
+};
+
+/// What a directory lists.
+struct Listed {
+    name: Name,
+    raw: CString,
+    path: PathBuf,
+    stat: Stat,
+    kind: FileType,
+}
+
+impl Import<'_> {
+    /// Takes a directory in; returns its id, bytes and files.
+    pub(super) fn directory(
+        &self,
+        directory: &File,
+        path: &Path,
+        depth: u32,
+    ) -> Result<(Cid, u64, u64), ImportError> {
+        let listed = self.list(directory, path)?;
+        let entries: Vec<Option<Entry>> = listed
+            .into_par_iter()
+            .map(|listed| self.entry(directory, listed, depth))
+            .collect::<Result<_, _>>()?;
+        let manifest = Manifest::new(entries.into_iter().flatten().collect())?;
+        let (size, files) = manifest.totals();
+        let bytes = manifest.encode();
+        let limit = Limits::default().manifest_bytes;
+        if bytes.len() as u64 > limit {
+            return Err(ImportError::Unsupported {
+                path: path.to_owned(),
+                reason: format!(
+                    "the directory's manifest has {} bytes; at most {limit} are allowed",
+                    bytes.len()
+                ),
+            });
+        }
+        Ok((self.keep_manifest(bytes)?, size, files))
+    }
+
+    fn keep_manifest(&self, bytes: Vec<u8>) -> Result<Cid, ImportError> {
+        let hashed = Hashed::of_bytes(self.store, &bytes);
+        let hash = hashed.hash;
+        let size = bytes.len() as u64;
+        let reservation = self.store.reserve(size)?;
+        let body = if size <= INLINE {
+            Body::Inline(bytes.into())
+        } else {
+            self.store.place_own(hash, &bytes)?
+        };
+        let cid = Cid::directory(hash);
+        let record = Record {
+            kind: cid.kind(),
+            size,
+            tree: hashed.plant(self.store)?,
+            body,
+        };
+        let entry = table::Entry {
+            hash,
+            record,
+            place: None,
+        };
+        self.keep(entry, Some(reservation))?;
+        Ok(cid)
+    }
+
+    /// Lists a directory, without what no manifest can name.
+    fn list(&self, directory: &File, path: &Path) -> Result<Vec<Listed>, ImportError> {
+        let failed = |error: rustix::io::Errno| ImportError::io(path, error.into());
+        let limit = Limits::default().entries;
+        let (mut listed, mut bytes, mut files) = (Vec::new(), 0_u64, 0);
+        for entry in Dir::read_from(directory).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let raw = entry.file_name();
+            if matches!(raw.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let path = path.join(OsStr::from_bytes(raw.to_bytes()));
+            let Some(name) = self.name(raw, &path) else {
+                continue;
+            };
+            let stat = match statat(directory, raw, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(error) => {
+                    self.skip(path, io::Error::from(error).to_string());
+                    continue;
+                }
+            };
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            if kind == FileType::RegularFile {
+                bytes = bytes.saturating_add(stat.st_size.cast_unsigned());
+                files += 1;
+            }
+            if listed.len() as u64 == limit {
+                return Err(ImportError::Unsupported {
+                    path: path.parent().unwrap_or(&path).to_owned(),
+                    reason: format!("more than {limit} entries in one directory"),
+                });
+            }
+            listed.push(Listed {
+                name,
+                raw: raw.to_owned(),
+                path,
+                stat,
+                kind,
+            });
+        }
+        self.found(bytes, files);
+        // The order of the disk is nobody's; hashing in order of names reads most disks well enough.
+        listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(listed)
+    }
+
+    fn name(&self, raw: &CStr, path: &Path) -> Option<Name> {
+        let Ok(text) = raw.to_str() else {
+            self.skip(path.to_owned(), "its name is not UTF-8");
+            return None;
+        };
+        Name::new(text)
+            .inspect_err(|error| self.skip(path.to_owned(), error.to_string()))
+            .ok()
+    }
+
+    fn entry(&self, directory: &File, listed: Listed, depth: u32) -> Result<Option<Entry>, ImportError> {
+        let Listed {
+            name,
+            raw,
+            path,
+            stat,
+            kind,
+        } = listed;
+        let node = match kind {
+            FileType::RegularFile => self.leaf(directory, &raw, &path, &stat)?.map(|leaf| Node::File {
+                cid: Cid::blob(leaf.hash),
+                size: leaf.size,
+                executable: leaf.executable,
+            }),
+            FileType::Directory => self.below(directory, &raw, &path, depth)?,
+            FileType::Symlink => self.symlink(directory, &raw, &path, depth),
+            _ => {
+                self.skip(path, "neither a file, a directory nor a symlink");
+                None
+            }
+        };
+        Ok(node.map(|node| Entry { name, node }))
+    }
+
+    fn leaf(
+        &self,
+        directory: &File,
+        raw: &CStr,
+        path: &Path,
+        stat: &Stat,
+    ) -> Result<Option<Leaf>, ImportError> {
+        let print = Print {
+            size: stat.st_size.cast_unsigned(),
+            mtime: nanoseconds(stat.st_mtime, stat.st_mtime_nsec.cast_signed()),
+            inode: stat.st_ino,
+        };
+        if let Some(leaf) = self.known(path, print, stat.st_mode & 0o100 != 0)? {
+            return Ok(Some(leaf));
+        }
+        let open = || {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let file = File::from(openat(directory, raw, flags, Mode::empty())?);
+            if file.metadata()?.is_file() {
+                Ok(file)
+            } else {
+                Err(io::ErrorKind::NotFound.into())
+            }
+        };
+        match self.file(path, open) {
+            Err(ImportError::Io { path, source }) if is_skipped(&source) => {
+                self.skip(path, source.to_string());
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
+    }
+
+    fn below(
+        &self,
+        directory: &File,
+        raw: &CStr,
+        path: &Path,
+        depth: u32,
+    ) -> Result<Option<Node>, ImportError> {
+        if depth + 1 >= Limits::default().depth {
+            self.skip(path.to_owned(), "too deep");
+            return Ok(None);
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let below = match openat(directory, raw, flags, Mode::empty()) {
+            Ok(below) => File::from(below),
+            Err(error) => {
+                let error = io::Error::from(error);
+                if !is_skipped(&error) {
+                    return Err(ImportError::io(path, error));
+                }
+                self.skip(path.to_owned(), error.to_string());
+                return Ok(None);
+            }
+        };
+        let (cid, size, files) = self.directory(&below, path, depth + 1)?;
+        Ok(Some(Node::Directory { cid, size, files }))
+    }
+
+    fn symlink(&self, directory: &File, raw: &CStr, path: &Path, depth: u32) -> Option<Node> {
+        let target = match readlinkat(directory, raw, Vec::new()) {
+            Ok(target) => target,
+            Err(error) => {
+                self.skip(path.to_owned(), io::Error::from(error).to_string());
+                return None;
+            }
+        };
+        match target.into_string() {
+            Ok(target) if symlink_stays_inside(depth, &target) => Some(Node::Symlink { target }),
+            Ok(_) => {
+                self.skip(path.to_owned(), "the symlink leaves the tree");
+                None
+            }
+            Err(_) => {
+                self.skip(path.to_owned(), "the symlink's target is not UTF-8");
+                None
+            }
+        }
+    }
+}
+
+/// Whether a failure to open is the file's own, and the rest of the tree can do without it.
+fn is_skipped(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    error.kind() == io::ErrorKind::NotFound
+        || matches!(
+            code,
+            Some(Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::NOTDIR | Errno::NXIO)
+        )
+}

@@ -1,0 +1,385 @@
+//! The store's tables in the node's database.
+use std::{
+    collections::BTreeMap,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cardume_content::{Cid, Hash};
+use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use crate::{
+    Root, Usage,
+    error::Fault,
+    record::{Body, PLACES, Place, Record, decode_root, encode_root},
+};
+
+/// The newest format this program knows.
+pub(crate) const FORMAT: u64 = 1;
+
+const STATE: TableDefinition<'_, &str, u64> = TableDefinition::new("store_state");
+const BLOBS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("store_blobs");
+const PATHS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("store_paths");
+const ROOTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("store_roots");
+
+/// One blob to record, and where it was found if that is a file of others.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) hash: Hash,
+    pub(crate) record: Record,
+    pub(crate) place: Option<(PathBuf, Place)>,
+}
+
+pub(crate) struct Tables {
+    database: Arc<Database>,
+    usage: Mutex<Usage>,
+}
+
+impl Tables {
+    /// Makes the tables. The format found is for the caller to judge: nothing is written to a newer one.
+    pub(crate) fn open(database: Arc<Database>) -> Result<(Self, u64), Fault> {
+        let write = begin(&database)?;
+        let (format, usage) = {
+            let mut state = write.open_table(STATE)?;
+            write.open_table(BLOBS)?;
+            write.open_table(PATHS)?;
+            write.open_table(ROOTS)?;
+            let number = |key| -> Result<u64, Fault> { Ok(state.get(key)?.map_or(0, |row| row.value())) };
+            let usage = Usage {
+                blobs: number("blobs")?,
+                content: number("content")?,
+                in_place: number("in_place")?,
+                metadata: number("metadata")?,
+            };
+            let format = state.get("format")?.map(|row| row.value());
+            if format.is_none() {
+                state.insert("format", FORMAT)?;
+            }
+            (format.unwrap_or(FORMAT), usage)
+        };
+        if format == FORMAT {
+            write.commit()?;
+        } else {
+            write.abort()?;
+        }
+        let usage = Mutex::new(usage);
+        Ok((Self { database, usage }, format))
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn record(&self, hash: Hash) -> Result<Option<Record>, Fault> {
+        let table = self.database.begin_read()?.open_table(BLOBS)?;
+        let row = table.get(hash.as_bytes())?;
+        row.map(|row| Record::decode(row.value())).transpose()
+    }
+
+    pub(crate) fn place(&self, path: &Path) -> Result<Option<Place>, Fault> {
+        let table = self.database.begin_read()?.open_table(PATHS)?;
+        let row = table.get(path.as_os_str().as_bytes())?;
+        row.map(|row| Place::decode(row.value())).transpose()
+    }
+
+    /// Up to `count` blobs, in order of their hashes, after `after`.
+    pub(crate) fn records_after(
+        &self,
+        after: Option<Hash>,
+        count: usize,
+    ) -> Result<Vec<(Hash, Record)>, Fault> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let table = self.database.begin_read()?.open_table(BLOBS)?;
+        let key = after.map(|hash| *hash.as_bytes());
+        let start = key.as_ref().map_or(Unbounded, Excluded);
+        table
+            .range::<&[u8; 32]>((start, Unbounded))?
+            .take(count)
+            .map(|row| {
+                let (key, row) = row?;
+                Ok((Hash::from_bytes(*key.value()), Record::decode(row.value())?))
+            })
+            .collect()
+    }
+
+    /// Records blobs, durably. What they describe must be on the disk already.
+    pub(crate) fn put(&self, entries: &[Entry]) -> Result<(), Fault> {
+        self.change(|write, usage| {
+            let mut blobs = write.open_table(BLOBS)?;
+            let mut paths = write.open_table(PATHS)?;
+            let mut sorted: Vec<_> = entries.iter().collect();
+            sorted.sort_by_key(|entry| entry.hash);
+            for entry in sorted {
+                if let Some((path, place)) = &entry.place {
+                    put_place(&mut paths, path, place, usage)?;
+                }
+                let old = record_in(&blobs, entry.hash)?;
+                let new = match &old {
+                    Some(old) => merge(old, &entry.record),
+                    None => entry.record.clone(),
+                };
+                if old.as_ref() == Some(&new) {
+                    continue;
+                }
+                if let Some(old) = &old {
+                    count(usage, old, false);
+                }
+                count(usage, &new, true);
+                blobs.insert(entry.hash.as_bytes(), new.encode().as_slice())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets blobs; returns their records.
+    pub(crate) fn remove(&self, hashes: &[Hash]) -> Result<Vec<(Hash, Record)>, Fault> {
+        self.change(|write, usage| {
+            let mut blobs = write.open_table(BLOBS)?;
+            let mut paths = write.open_table(PATHS)?;
+            let mut removed = Vec::new();
+            for hash in hashes {
+                let Some(record) = record_in(&blobs, *hash)? else {
+                    continue;
+                };
+                if let Body::Places(places) = &record.body {
+                    for path in places {
+                        remove_place(&mut paths, path, *hash, usage)?;
+                    }
+                }
+                count(usage, &record, false);
+                blobs.remove(hash.as_bytes())?;
+                removed.push((*hash, record));
+            }
+            Ok(removed)
+        })
+    }
+
+    /// Forgets that a blob lies at `path`; returns its record if that was the last place.
+    pub(crate) fn remove_place(&self, hash: Hash, path: &Path) -> Result<Option<Record>, Fault> {
+        self.change(|write, usage| {
+            let mut blobs = write.open_table(BLOBS)?;
+            remove_place(&mut write.open_table(PATHS)?, path, hash, usage)?;
+            let Some(mut record) = record_in(&blobs, hash)? else {
+                return Ok(None);
+            };
+            let old = record.clone();
+            let Body::Places(places) = &mut record.body else {
+                return Ok(None);
+            };
+            places.retain(|place| place != path);
+            let last = places.is_empty();
+            count(usage, &old, false);
+            if last {
+                blobs.remove(hash.as_bytes())?;
+                return Ok(Some(old));
+            }
+            count(usage, &record, true);
+            blobs.insert(hash.as_bytes(), record.encode().as_slice())?;
+            Ok(None)
+        })
+    }
+
+    /// Forgets paths of blobs that are not there any more, up to `limit` of them; whether there may be more.
+    pub(crate) fn sweep_paths(&self, limit: usize) -> Result<bool, Fault> {
+        let stale = {
+            let read = self.database.begin_read()?;
+            let (blobs, paths) = (read.open_table(BLOBS)?, read.open_table(PATHS)?);
+            let mut stale = BTreeMap::new();
+            for row in paths.iter()? {
+                let (path, place) = row?;
+                let hash = Place::decode(place.value())?.hash;
+                if blobs.get(hash.as_bytes())?.is_none() {
+                    stale.insert(path.value().to_vec(), hash);
+                }
+                if stale.len() == limit {
+                    break;
+                }
+            }
+            stale
+        };
+        if stale.is_empty() {
+            return Ok(false);
+        }
+        self.change(|write, usage| {
+            let blobs = write.open_table(BLOBS)?;
+            let mut paths = write.open_table(PATHS)?;
+            for (path, hash) in &stale {
+                if blobs.get(hash.as_bytes())?.is_none() {
+                    let path = Path::new(std::ffi::OsStr::from_bytes(path));
+                    remove_place(&mut paths, path, *hash, usage)?;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(stale.len() == limit)
+    }
+
+    pub(crate) fn roots(&self) -> Result<Vec<Root>, Fault> {
+        let table = self.database.begin_read()?.open_table(ROOTS)?;
+        let rows = table.iter()?;
+        rows.map(|row| {
+            let (cid, row) = row?;
+            decode_root(cid.value(), row.value())
+        })
+        .collect()
+    }
+
+    pub(crate) fn root(&self, cid: Cid) -> Result<Option<Root>, Fault> {
+        let table = self.database.begin_read()?.open_table(ROOTS)?;
+        let key = cid.to_bytes();
+        let row = table.get(key.as_slice())?;
+        row.map(|row| decode_root(&key, row.value())).transpose()
+    }
+
+    pub(crate) fn put_root(&self, root: &Root) -> Result<(), Fault> {
+        self.change(|write, _| {
+            let key = root.cid.to_bytes();
+            write
+                .open_table(ROOTS)?
+                .insert(key.as_slice(), encode_root(root).as_slice())?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn remove_root(&self, cid: Cid) -> Result<bool, Fault> {
+        self.change(|write, _| {
+            let removed = write
+                .open_table(ROOTS)?
+                .remove(cid.to_bytes().as_slice())?
+                .is_some();
+            Ok(removed)
+        })
+    }
+
+    /// Changes a root in one step; whether there is one.
+    pub(crate) fn pin(&self, cid: Cid, pinned: bool) -> Result<bool, Fault> {
+        self.change(|write, _| {
+            let key = cid.to_bytes();
+            let mut roots = write.open_table(ROOTS)?;
+            let found = roots
+                .get(key.as_slice())?
+                .map(|row| decode_root(&key, row.value()))
+                .transpose()?;
+            let Some(mut root) = found else { return Ok(false) };
+            root.pinned = pinned;
+            roots.insert(key.as_slice(), encode_root(&root).as_slice())?;
+            Ok(true)
+        })
+    }
+
+    /// One transaction, with the usage that goes with it.
+    fn change<T>(
+        &self,
+        work: impl FnOnce(&WriteTransaction, &mut Usage) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let write = begin(&self.database)?;
+        // There is one writer at a time: nobody changes the usage between here and the commit.
+        let mut usage = self.usage();
+        let result = work(&write, &mut usage)?;
+        {
+            let mut state = write.open_table(STATE)?;
+            state.insert("blobs", usage.blobs)?;
+            state.insert("content", usage.content)?;
+            state.insert("in_place", usage.in_place)?;
+            state.insert("metadata", usage.metadata)?;
+        }
+        // Before the commit lets the next writer in.
+        let mut kept = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *kept, usage);
+        drop(kept);
+        write.commit().inspect_err(|_| {
+            *self.usage.lock().unwrap_or_else(PoisonError::into_inner) = before;
+        })?;
+        Ok(result)
+    }
+}
+
+fn begin(database: &Database) -> Result<WriteTransaction, Fault> {
+    let mut write = database.begin_write()?;
+    // A few more pages a commit, and no walk over the whole database after an unclean stop.
+    write.set_quick_repair(true);
+    Ok(write)
+}
+
+fn record_in(blobs: &Table<'_, &[u8; 32], &[u8]>, hash: Hash) -> Result<Option<Record>, Fault> {
+    let row = blobs.get(hash.as_bytes())?;
+    row.map(|row| Record::decode(row.value())).transpose()
+}
+
+/// What of two records of one blob is kept: our own bytes rather than another's, else all places known.
+fn merge(old: &Record, new: &Record) -> Record {
+    let mut merged = new.clone();
+    match (&old.body, &mut merged.body) {
+        (Body::Places(known), Body::Places(places)) => {
+            let others: Vec<_> = known
+                .iter()
+                .filter(|place| !places.contains(place))
+                .cloned()
+                .collect();
+            places.extend(others);
+            places.truncate(PLACES);
+        }
+        (Body::Own | Body::Inline(_), Body::Places(_)) => merged.body = old.body.clone(),
+        _ => {}
+    }
+    merged
+}
+
+fn put_place(
+    paths: &mut Table<'_, &[u8], &[u8]>,
+    path: &Path,
+    place: &Place,
+    usage: &mut Usage,
+) -> Result<(), Fault> {
+    let key = path.as_os_str().as_bytes();
+    let row = place.encode();
+    if paths.insert(key, row.as_slice())?.is_none() {
+        usage.metadata = usage.metadata.saturating_add((key.len() + row.len()) as u64);
+    }
+    Ok(())
+}
+
+fn remove_place(
+    paths: &mut Table<'_, &[u8], &[u8]>,
+    path: &Path,
+    hash: Hash,
+    usage: &mut Usage,
+) -> Result<(), Fault> {
+    let key = path.as_os_str().as_bytes();
+    let Some(row) = paths.get(key)?.map(|row| row.value().to_vec()) else {
+        return Ok(());
+    };
+    // The path may be another blob's by now.
+    if Place::decode(&row)?.hash == hash {
+        paths.remove(key)?;
+        usage.metadata = usage.metadata.saturating_sub((key.len() + row.len()) as u64);
+    }
+    Ok(())
+}
+
+/// Adds a record to the usage, or takes it off.
+fn count(usage: &mut Usage, record: &Record, add: bool) {
+    let change = |sum: &mut u64, by: u64| {
+        *sum = if add {
+            sum.saturating_add(by)
+        } else {
+            sum.saturating_sub(by)
+        };
+    };
+    let row = record.encode().len() as u64 + 32;
+    let (content, in_place, inline) = match &record.body {
+        Body::Inline(_) => (record.size, 0, record.size),
+        Body::Own => (record.size, 0, 0),
+        Body::Places(_) => (0, record.size, 0),
+    };
+    change(&mut usage.blobs, 1);
+    change(&mut usage.content, content);
+    change(&mut usage.in_place, in_place);
+    let own = if record.body == Body::Own { record.size } else { 0 };
+    change(
+        &mut usage.metadata,
+        row.saturating_sub(inline)
+            .saturating_add(record.own_files().saturating_sub(own)),
+    );
+}

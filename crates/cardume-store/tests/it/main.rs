@@ -1,0 +1,5 @@
+//! The store against a real disk.
+mod fetch;
+mod import;
+mod keep;
+mod stand;
