@@ -1,9 +1,5 @@
 //! Nodes in one process ask each other over memory transports.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(
-    clippy::single_range_in_vec_init,
-    reason = "a list of one range is a request of one range"
-)]
 mod hostile;
 mod limits;
 mod node;
