@@ -1,6 +1,7 @@
 //! The architecture as a check: `docs/architecture.md` gives the reasons.
 
 mod dependencies;
+mod licenses;
 mod sources;
 mod versions;
 
@@ -15,6 +16,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let root = PathBuf::from(metadata.workspace_root.as_std_path());
     let mut wrong = Vec::new();
     wrong.extend(dependencies::check(&metadata, &root)?);
+    wrong.extend(licenses::check(&metadata, &root)?);
     wrong.extend(sources::check(&root)?);
     wrong.extend(versions::check(&metadata));
     if wrong.is_empty() {
