@@ -243,3 +243,51 @@ impl Expected {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cardume_content::{Hash, slice};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_honest_slice_is_longer_than_its_bound(
+            size in 0..=MAX_SIZE,
+            start in any::<u64>(),
+            len in 1..=4_u64 << 20,
+        ) {
+            let start = start % size.max(1);
+            let range = start..(start + len).min(size.max(start + 1));
+            let need = slice::encoded_len(size, range.clone());
+            let request = Request::Get { cid: Cid::blob(Hash::of(b"")), ranges: vec![range] };
+            prop_assert!(need.min(MAX_PAYLOAD) <= request.max_payload());
+        }
+    }
+
+    #[test]
+    fn a_slice_of_one_group_is_not_given_room_for_four_mebibytes() {
+        let ranges = vec![Range { start: 0, end: 1 }];
+        let request = Request::Get {
+            cid: Cid::blob(Hash::of(b"")),
+            ranges,
+        };
+        assert!(request.max_payload() < 2 * GROUP);
+    }
+
+    #[test]
+    fn answers_fit_their_questions() {
+        let many = |n| Response::Many {
+            items: vec![Item::NotFound; n],
+        };
+        assert!(Expected::Many(3).accepts(&many(1)) && Expected::Many(3).accepts(&many(3)));
+        assert!(!Expected::Many(3).accepts(&many(4)));
+        assert!(
+            !Expected::Many(3).accepts(&many(0)),
+            "it would be asked again for ever"
+        );
+        assert!(!Expected::Have.accepts(&many(1)));
+        assert!(Expected::Have.accepts(&Response::Denied));
+    }
+}
