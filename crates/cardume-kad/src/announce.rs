@@ -7,15 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libp2p_kad::{self as kad, QueryId, RecordKey as Key};
+use libp2p_kad::{QueryId, RecordKey as Key};
 use tokio::{
     sync::oneshot,
     time::{Sleep, sleep_until},
 };
 
-use crate::{handle::KadError, records::Records};
+use crate::{handle::KadError, inner::Dht, routing::table_size};
 
-type Inner = kad::Behaviour<Records>;
 type Waiter = oneshot::Sender<Result<(), KadError>>;
 
 /// Announcements at the same time: enough for 100,000 keys in half a day, too few to be felt.
@@ -36,6 +35,8 @@ pub(crate) struct Announcements {
     flying: HashMap<QueryId, Vec<u8>>,
     failed: HashSet<Vec<u8>>,
     waiters: HashMap<Vec<u8>, Vec<Waiter>>,
+    /// The routing table was empty when last looked at.
+    alone: bool,
     timer: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
@@ -55,6 +56,7 @@ impl Announcements {
             flying: HashMap::new(),
             failed: HashSet::new(),
             waiters: HashMap::new(),
+            alone: false,
             timer: None,
         }
     }
@@ -73,13 +75,13 @@ impl Announcements {
     }
 
     /// Lets a key go, and its announcement if one is under way.
-    pub(crate) fn remove(&mut self, inner: &mut Inner, key: &[u8]) {
+    pub(crate) fn remove(&mut self, dht: &mut Dht, key: &[u8]) {
         if let Some(Entry { due: Some(at), .. }) = self.keys.remove(key) {
             self.due.remove(&(at, key.to_vec()));
         }
         self.failed.remove(key);
         for (id, _) in self.flying.iter().filter(|(_, flying)| *flying == key) {
-            if let Some(mut query) = inner.query_mut(id) {
+            if let Some(mut query) = dht.query_mut(id) {
                 query.finish();
             }
         }
@@ -111,6 +113,7 @@ impl Announcements {
 
     /// A peer has entered the routing table: what could not be announced is due again.
     pub(crate) fn peer_joined(&mut self) {
+        self.alone = false;
         let now = Instant::now();
         for key in std::mem::take(&mut self.failed) {
             if self.keys.get(&key).is_some_and(|entry| entry.due.is_some()) {
@@ -120,37 +123,37 @@ impl Announcements {
     }
 
     /// Starts what is due; with nobody to tell, answers those who wait and keeps everything due.
-    pub(crate) fn poll(&mut self, inner: &mut Inner, peers: usize, cx: &mut Context<'_>) -> Poll<()> {
-        if peers == 0 {
+    pub(crate) fn poll(&mut self, dht: &mut Dht, cx: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
+        if self.flying.len() >= IN_FLIGHT {
+            return Poll::Pending;
+        }
+        if self.due.first().is_none_or(|(at, _)| *at > now) {
+            return self.wait(cx);
+        }
+        // Counting the table visits every bucket: not again before it has grown.
+        self.alone = self.alone || table_size(dht) == 0;
+        if self.alone {
             let waiters = std::mem::take(&mut self.waiters);
             for waiter in waiters.into_values().flatten() {
                 let _ = waiter.send(Ok(()));
             }
             return Poll::Pending;
         }
-        let now = Instant::now();
-        let mut started = false;
         while self.flying.len() < IN_FLIGHT && self.due.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, key)) = self.due.pop_first() else {
                 break;
             };
-            started = true;
-            self.start(inner, key);
+            self.start(dht, key);
         }
-        if started {
-            return Poll::Ready(());
-        }
-        if self.flying.len() < IN_FLIGHT {
-            return self.wait(cx);
-        }
-        Poll::Pending
+        Poll::Ready(())
     }
 
-    fn start(&mut self, inner: &mut Inner, key: Vec<u8>) {
+    fn start(&mut self, dht: &mut Dht, key: Vec<u8>) {
         if let Some(entry) = self.keys.get_mut(&key) {
             entry.due = None;
         }
-        match inner.start_providing(Key::from(key.clone())) {
+        match dht.start_providing(Key::from(key.clone())) {
             Ok(id) => {
                 self.flying.insert(id, key);
             }

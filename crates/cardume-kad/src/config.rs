@@ -9,6 +9,7 @@ use crate::{
     Behaviour, Handle, Server,
     disk::{self, LoadError},
     driver::Kad,
+    inner::{Inner, Speakers},
     journal,
     records::{Limits, Records},
 };
@@ -128,7 +129,12 @@ impl Config {
         let (journal, server) = journal::open(database, stored.stale);
         let mut records = Records::new(local, limits, journal);
         records.restore(stored.values, stored.providers);
-        let mut inner = kad::Behaviour::with_config(local, records, self.protocol(network));
+        let name = StreamProtocol::try_from_owned(format!("/cardume/{network}/kad/1"))
+            .expect("the name begins with a slash");
+        let mut inner = Inner {
+            dht: kad::Behaviour::with_config(local, records, self.protocol(name.clone())),
+            speakers: Speakers::new(name),
+        };
         let driver = Kad::new(local, self, &mut inner);
         let (behaviour, mailbox) = Behaviour::new(inner, driver, MAILBOX);
         Ok((behaviour, Handle::new(mailbox), server))
@@ -152,9 +158,7 @@ impl Config {
     }
 
     /// Every setting is made here, whatever its default, so that an upgrade changes none unseen.
-    fn protocol(&self, network: &str) -> kad::Config {
-        let name = StreamProtocol::try_from_owned(format!("/cardume/{network}/kad/1"))
-            .expect("the name begins with a slash");
+    fn protocol(&self, name: StreamProtocol) -> kad::Config {
         let mut config = kad::Config::new(name);
         config
             .set_query_timeout(self.query_timeout.get())

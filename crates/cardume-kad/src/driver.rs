@@ -19,13 +19,12 @@ use crate::{
     announce::Announcements,
     command::Command,
     handle::{KadError, Status},
+    inner::{Dht, Inner, InnerEvent},
     lookups::Lookups,
     reach::Reach,
-    records::{MAX_PROVIDED, Records},
+    records::MAX_PROVIDED,
     routing::{Routing, table_size},
 };
-
-type Inner = kad::Behaviour<Records>;
 
 /// How often what has expired is forgotten and the table is looked over.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -44,7 +43,7 @@ impl Kad {
     /// Makes the driver, and sets the inner behaviour's mode.
     pub(crate) fn new(local: PeerId, config: &Config, inner: &mut Inner) -> Self {
         let mut reach = Reach::new(config.mode);
-        reach.settle(inner);
+        reach.settle(&mut inner.dht);
         Self {
             lookups: Lookups::new(local, config.parallel_queries),
             announcements: Announcements::new(config.provider_interval.get()),
@@ -56,11 +55,11 @@ impl Kad {
 
     fn provide(
         &mut self,
-        inner: &mut Inner,
+        dht: &mut Dht,
         key: Vec<u8>,
         reply: tokio::sync::oneshot::Sender<Result<(), KadError>>,
     ) {
-        match inner.store_mut().provide(Key::from(key.clone())) {
+        match dht.store_mut().provide(Key::from(key.clone())) {
             Ok(()) => self.announcements.add(key, reply),
             Err(_) => {
                 let limit = format!("this node provides {MAX_PROVIDED} keys already");
@@ -69,18 +68,46 @@ impl Kad {
         }
     }
 
-    fn status(&self, inner: &mut Inner) -> Status {
+    fn status(&self, dht: &mut Dht) -> Status {
         Status {
-            server: inner.mode() == kad::Mode::Server,
-            peers: table_size(inner),
-            provided: inner.store_mut().provided_keys(),
-            records: inner.store_mut().values(),
+            server: dht.mode() == kad::Mode::Server,
+            peers: table_size(dht),
+            provided: dht.store_mut().provided_keys(),
+            records: dht.store_mut().values(),
             queries: self.lookups.running() + self.announcements.in_flight(),
-            unsaved: inner.store_mut().unsaved(),
+            unsaved: dht.store_mut().unsaved(),
         }
     }
 
-    fn on_request(&mut self, inner: &mut Inner, request: InboundRequest) {
+    fn on_dht_event(&mut self, dht: &mut Dht, event: kad::Event) {
+        match event {
+            kad::Event::InboundRequest { request } => self.on_request(dht, request),
+            kad::Event::OutboundQueryProgressed {
+                id,
+                result: QueryResult::StartProviding(result),
+                stats,
+                ..
+            } => {
+                self.announcements
+                    .finished(id, result.is_ok() && stats.num_successes() > 0);
+            }
+            kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
+                self.lookups
+                    .on_progress(dht, &self.routing, id, result, step.last);
+            }
+            kad::Event::RoutingUpdated {
+                is_new_peer: true, ..
+            } => self.announcements.peer_joined(),
+            kad::Event::RoutablePeer { peer, address } => self.routing.learn(dht, peer, &address),
+            // Whether a peer is for the table, its list of protocols says.
+            kad::Event::UnroutablePeer { .. }
+            | kad::Event::RoutingUpdated { .. }
+            | kad::Event::PendingRoutablePeer { .. }
+            | kad::Event::ModeChanged { .. } => {}
+        }
+    }
+
+    fn on_request(&mut self, dht: &mut Dht, request: InboundRequest) {
         match request {
             // The behaviour takes an announcement only from the provider itself.
             InboundRequest::AddProvider {
@@ -90,7 +117,7 @@ impl Kad {
                     record.addresses.retain(|a| !is_local(a));
                 }
                 let provider = record.provider;
-                if let Err(error) = inner.store_mut().offer_provider(record) {
+                if let Err(error) = dht.store_mut().offer_provider(record) {
                     tracing::debug!(%provider, %error, "a provider was not taken");
                 }
             }
@@ -99,7 +126,7 @@ impl Kad {
                 record: Some(record),
                 ..
             } => {
-                if let Err(error) = inner.store_mut().offer_value(source, record) {
+                if let Err(error) = dht.store_mut().offer_value(source, record) {
                     tracing::debug!(%source, %error, "a value was not taken");
                 }
             }
@@ -107,12 +134,11 @@ impl Kad {
         }
     }
 
-    fn poll_sweep(&mut self, inner: &mut Inner, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_sweep(&mut self, dht: &mut Dht, cx: &mut Context<'_>) -> Poll<()> {
         let timer = self.sweep.get_or_insert_with(|| Box::pin(sleep(SWEEP)));
         std::task::ready!(timer.as_mut().poll(cx));
         self.sweep = None;
-        inner.store_mut().expire(Instant::now());
-        self.routing.sweep(inner);
+        dht.store_mut().expire(Instant::now());
         Poll::Ready(())
     }
 }
@@ -129,49 +155,29 @@ impl Driver for Kad {
     fn on_command(&mut self, inner: &mut Inner, command: Command) {
         match command {
             Command::Lookup(lookup) => self.lookups.add(lookup),
-            Command::Provide { key, reply } => self.provide(inner, key, reply),
+            Command::Provide { key, reply } => self.provide(&mut inner.dht, key, reply),
             Command::Withdraw { key, reply } => {
-                self.announcements.remove(inner, &key);
-                inner.stop_providing(&Key::from(key));
+                self.announcements.remove(&mut inner.dht, &key);
+                inner.dht.stop_providing(&Key::from(key));
                 let _ = reply.send(());
             }
             Command::Status(reply) => {
-                let _ = reply.send(self.status(inner));
+                let _ = reply.send(self.status(&mut inner.dht));
             }
         }
     }
 
-    fn on_event(&mut self, inner: &mut Inner, event: kad::Event) -> Option<Infallible> {
+    fn on_event(&mut self, inner: &mut Inner, event: InnerEvent) -> Option<Infallible> {
         match event {
-            kad::Event::InboundRequest { request } => self.on_request(inner, request),
-            kad::Event::OutboundQueryProgressed {
-                id,
-                result: QueryResult::StartProviding(result),
-                stats,
-                ..
-            } => {
-                self.announcements
-                    .finished(id, result.is_ok() && stats.num_successes() > 0);
-            }
-            kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
-                self.lookups
-                    .on_progress(inner, &self.routing, id, result, step.last);
-            }
-            kad::Event::RoutingUpdated {
-                is_new_peer: true, ..
-            } => self.announcements.peer_joined(),
-            kad::Event::RoutablePeer { peer, address } => self.routing.confirmed(inner, peer, Some(address)),
-            kad::Event::UnroutablePeer { peer } => self.routing.confirmed(inner, peer, None),
-            kad::Event::RoutingUpdated { .. }
-            | kad::Event::PendingRoutablePeer { .. }
-            | kad::Event::ModeChanged { .. } => {}
+            InnerEvent::Dht(event) => self.on_dht_event(&mut inner.dht, event),
+            InnerEvent::Speakers(heard) => self.routing.on_heard(&mut inner.dht, heard),
         }
         None
     }
 
     fn on_swarm_event(&mut self, inner: &mut Inner, event: &FromSwarm<'_>) {
-        self.reach.on_swarm_event(inner, event);
-        self.routing.on_swarm_event(inner, event);
+        self.reach.on_swarm_event(&mut inner.dht, event);
+        self.routing.on_swarm_event(&mut inner.dht, event);
     }
 
     fn sees(&mut self, event: &FromSwarm<'_>) -> bool {
@@ -179,10 +185,10 @@ impl Driver for Kad {
     }
 
     fn poll_local(&mut self, inner: &mut Inner, cx: &mut Context<'_>) -> Poll<()> {
-        let lookups = self.lookups.poll(inner, cx);
-        let peers = table_size(inner);
-        let announcements = self.announcements.poll(inner, peers, cx);
-        let sweep = self.poll_sweep(inner, cx);
+        let dht = &mut inner.dht;
+        let lookups = self.lookups.poll(dht, cx);
+        let announcements = self.announcements.poll(dht, cx);
+        let sweep = self.poll_sweep(dht, cx);
         if lookups.is_ready() || announcements.is_ready() || sweep.is_ready() {
             Poll::Ready(())
         } else {

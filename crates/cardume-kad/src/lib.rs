@@ -22,6 +22,7 @@ mod config;
 mod disk;
 mod driver;
 mod handle;
+mod inner;
 mod journal;
 mod ledger;
 mod lookups;

@@ -21,11 +21,10 @@ use crate::{
     command::Lookup,
     config::TTL,
     handle::{KadError, Provider},
-    records::Records,
+    inner::Dht,
     routing::{Routing, table_size},
 };
 
-type Inner = kad::Behaviour<Records>;
 type Reply<T> = oneshot::Sender<Result<T, KadError>>;
 
 /// Lookups that may wait for a place; more stay in the mailbox, where their callers feel it.
@@ -88,11 +87,11 @@ impl Lookups {
     }
 
     /// Ends what nobody waits for any more, and starts what has a place.
-    pub(crate) fn poll(&mut self, inner: &mut Inner, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, dht: &mut Dht, cx: &mut Context<'_>) -> Poll<()> {
         let mut moved = false;
         self.running.retain(|id, lookup| {
             let gone = lookup.poll_gone(cx).is_ready();
-            if gone && let Some(mut query) = inner.query_mut(id) {
+            if gone && let Some(mut query) = dht.query_mut(id) {
                 query.finish();
             }
             moved |= gone;
@@ -104,22 +103,22 @@ impl Lookups {
             };
             moved = true;
             if !lookup.is_abandoned() {
-                self.start(inner, lookup);
+                self.start(dht, lookup);
             }
         }
         if moved { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    fn start(&mut self, inner: &mut Inner, lookup: Lookup) {
-        let alone = table_size(inner) == 0;
+    fn start(&mut self, dht: &mut Dht, lookup: Lookup) {
+        let alone = table_size(dht) == 0;
         let (id, running) = match lookup {
             Lookup::Providers(key, found) => {
                 let key = Key::from(key);
-                let id = inner.get_providers(key.clone());
+                let id = dht.get_providers(key.clone());
                 (id, Running::Providers(Providers::new(key, found)))
             }
             Lookup::Find(peer, reply) => {
-                let known = addresses(inner, &peer);
+                let known = addresses(dht, &peer);
                 if !known.is_empty() {
                     let addresses = known;
                     let _ = reply.send(Ok(vec![Provider { peer, addresses }]));
@@ -129,15 +128,15 @@ impl Lookups {
                     let _ = reply.send(Err(KadError::NoPeers));
                     return;
                 }
-                (inner.get_closest_peers(peer), Running::Find(peer, reply))
+                (dht.get_closest_peers(peer), Running::Find(peer, reply))
             }
             Lookup::Get(key, reply) => {
                 let key = Key::from(key);
-                if alone && inner.store_mut().get(&key).is_none() {
+                if alone && dht.store_mut().get(&key).is_none() {
                     let _ = reply.send(Err(KadError::NoPeers));
                     return;
                 }
-                (inner.get_record(key), Running::Get(Vec::new(), reply))
+                (dht.get_record(key), Running::Get(Vec::new(), reply))
             }
             Lookup::Put(_, _, reply) if alone => {
                 let _ = reply.send(Err(KadError::NoPeers));
@@ -147,7 +146,7 @@ impl Lookups {
                 let mut record = Record::new(key, value);
                 record.expires = Some(Instant::now() + TTL);
                 // All of the closest are told; that one of them has it is enough to say so.
-                match inner.put_record(record, Quorum::All) {
+                match dht.put_record(record, Quorum::All) {
                     Ok(id) => (id, Running::Put(reply)),
                     Err(error) => {
                         let _ = reply.send(Err(KadError::Refused(error.to_string())));
@@ -162,7 +161,7 @@ impl Lookups {
     /// Takes one step of a lookup; `last` when it is over.
     pub(crate) fn on_progress(
         &mut self,
-        inner: &mut Inner,
+        dht: &mut Dht,
         routing: &Routing,
         id: QueryId,
         result: QueryResult,
@@ -171,12 +170,12 @@ impl Lookups {
         if !last {
             let done = match (self.running.get_mut(&id), result) {
                 (Some(Running::Providers(lookup)), QueryResult::GetProviders(Ok(found))) => {
-                    lookup.on_found(inner, routing, &self.local, found)
+                    lookup.on_found(dht, routing, &self.local, found)
                 }
                 (Some(Running::Get(votes, _)), QueryResult::GetRecord(Ok(found))) => on_value(votes, found),
                 _ => false,
             };
-            if done && let Some(mut query) = inner.query_mut(&id) {
+            if done && let Some(mut query) = dht.query_mut(&id) {
                 query.finish();
             }
             return;
@@ -184,7 +183,7 @@ impl Lookups {
         match (self.running.remove(&id), result) {
             (Some(Running::Providers(mut lookup)), result) => {
                 if let QueryResult::GetProviders(Ok(found)) = result {
-                    lookup.on_found(inner, routing, &self.local, found);
+                    lookup.on_found(dht, routing, &self.local, found);
                 }
                 lookup.on_end();
             }
@@ -237,22 +236,16 @@ impl Providers {
     /// Tells of the peers named; whether the lookup has told enough.
     ///
     /// Addresses are taken now: those that came with the answer are known only as long as the lookup runs.
-    fn on_found(
-        &mut self,
-        inner: &mut Inner,
-        routing: &Routing,
-        local: &PeerId,
-        found: GetProvidersOk,
-    ) -> bool {
+    fn on_found(&mut self, dht: &mut Dht, routing: &Routing, local: &PeerId, found: GetProvidersOk) -> bool {
         let GetProvidersOk::FoundProviders { providers, .. } = found else {
             return false;
         };
-        let stored = inner.store_mut().providers(&self.key);
+        let stored = dht.store_mut().providers(&self.key);
         for peer in providers {
             if peer == *local || self.told.contains(&peer) || self.told.len() >= MAX_FOUND {
                 continue;
             }
-            let mut addresses = addresses(inner, &peer);
+            let mut addresses = addresses(dht, &peer);
             for record in stored.iter().filter(|record| record.provider == peer) {
                 append(&mut addresses, &peer, record.addresses.iter().cloned());
             }
@@ -287,9 +280,9 @@ impl Providers {
 /// Where a peer is, by the routing table and the lookups that run.
 ///
 /// This is what the behaviour answers when the swarm dials the peer, and has no side effects there.
-fn addresses(inner: &mut Inner, peer: &PeerId) -> Vec<Multiaddr> {
+fn addresses(dht: &mut Dht, peer: &PeerId) -> Vec<Multiaddr> {
     let id = ConnectionId::new_unchecked(0);
-    let known = inner.handle_pending_outbound_connection(id, Some(*peer), &[], Endpoint::Dialer);
+    let known = dht.handle_pending_outbound_connection(id, Some(*peer), &[], Endpoint::Dialer);
     let mut addresses = Vec::new();
     append(&mut addresses, peer, known.unwrap_or_default());
     addresses
@@ -350,5 +343,53 @@ fn put(result: kad::PutRecordResult) -> Result<(), KadError> {
         }
         Err(PutRecordError::QuorumFailed { .. }) => Err(KadError::Refused("no peer took the record".into())),
         Err(PutRecordError::Timeout { .. }) => Err(KadError::TimedOut),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn provider() -> Provider {
+        Provider {
+            peer: PeerId::random(),
+            addresses: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_slow_reader_misses_providers_and_holds_up_nothing() {
+        let (found, mut reader) = mpsc::channel(1);
+        let mut lookup = Providers::new(Key::new(b"key"), found);
+        let (first, second) = (provider(), provider());
+        lookup.tell(first.clone());
+        lookup.tell(second.clone());
+        assert_eq!(reader.try_recv().ok(), Some(first));
+        assert!(reader.try_recv().is_err());
+        lookup.tell(second.clone());
+        assert_eq!(reader.try_recv().ok(), Some(second), "it may be told of again");
+    }
+
+    #[test]
+    fn the_value_most_peers_agree_on_is_read() {
+        let votes = vec![(b"lie".to_vec(), 1), (b"true".to_vec(), 2), (b"old".to_vec(), 1)];
+        assert_eq!(most_agreed(votes), Some(b"true".to_vec()));
+        let tie = vec![(b"our copy".to_vec(), 1), (b"the network's".to_vec(), 1)];
+        assert_eq!(most_agreed(tie), Some(b"the network's".to_vec()));
+        assert_eq!(most_agreed(Vec::new()), None);
+    }
+
+    #[test]
+    fn addresses_are_told_once_each_and_with_the_peer_they_lead_to() {
+        let (peer, other) = (PeerId::random(), PeerId::random());
+        let plain: Multiaddr = "/ip4/192.0.2.1/tcp/4011".parse().unwrap();
+        let full = plain.clone().with_p2p(peer).unwrap();
+        let foreign = plain.clone().with_p2p(other).unwrap();
+        let mut addresses = Vec::new();
+        append(&mut addresses, &peer, [plain, full.clone(), foreign]);
+        assert_eq!(addresses, [full]);
+        let many = (0..100).map(|port| format!("/ip4/192.0.2.1/tcp/{port}").parse().unwrap());
+        append(&mut addresses, &peer, many);
+        assert_eq!(addresses.len(), MAX_TOLD);
     }
 }

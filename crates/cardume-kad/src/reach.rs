@@ -9,9 +9,7 @@ use libp2p_swarm::{
 };
 use multiaddr::Multiaddr;
 
-use crate::{address::is_local, config::Mode, records::Records};
-
-type Inner = kad::Behaviour<Records>;
+use crate::{address::is_local, config::Mode, inner::Dht};
 
 /// Our connections and addresses, as far as the DHT's behaviour depends on them.
 #[derive(Debug)]
@@ -53,7 +51,7 @@ impl Reach {
         }
     }
 
-    pub(crate) fn on_swarm_event(&mut self, inner: &mut Inner, event: &FromSwarm<'_>) {
+    pub(crate) fn on_swarm_event(&mut self, dht: &mut Dht, event: &FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(e) => {
                 self.connected(e.connection_id, e.endpoint.get_remote_address());
@@ -75,20 +73,20 @@ impl Reach {
             }
             _ => return,
         }
-        self.settle(inner);
+        self.settle(dht);
     }
 
     /// Tells the inner behaviour what has become of its mode and its addresses.
-    pub(crate) fn settle(&mut self, inner: &mut Inner) {
+    pub(crate) fn settle(&mut self, dht: &mut Dht) {
         let mode = self.rule();
         if self.told != Some(mode) {
             tracing::debug!(%mode, "the DHT's mode");
-            inner.set_mode(Some(mode));
+            dht.set_mode(Some(mode));
             self.told = Some(mode);
         }
         if self.hidden != self.is_wide() {
             self.hidden = self.is_wide();
-            self.replay(inner);
+            self.replay(dht);
         }
     }
 
@@ -110,9 +108,9 @@ impl Reach {
     }
 
     /// Takes local addresses away from the inner behaviour, or gives them back.
-    fn replay(&self, inner: &mut Inner) {
+    fn replay(&self, dht: &mut Dht) {
         for addr in self.external.iter().filter(|a| is_local(a)) {
-            inner.on_swarm_event(if self.hidden {
+            dht.on_swarm_event(if self.hidden {
                 FromSwarm::ExternalAddrExpired(ExternalAddrExpired { addr })
             } else {
                 FromSwarm::ExternalAddrConfirmed(ExternalAddrConfirmed { addr })
@@ -120,7 +118,7 @@ impl Reach {
         }
         for (listener_id, addr) in self.listening.iter().filter(|(_, a)| is_local(a)) {
             let listener_id = *listener_id;
-            inner.on_swarm_event(if self.hidden {
+            dht.on_swarm_event(if self.hidden {
                 FromSwarm::ExpiredListenAddr(ExpiredListenAddr { listener_id, addr })
             } else {
                 FromSwarm::NewListenAddr(NewListenAddr { listener_id, addr })
@@ -128,3 +126,6 @@ impl Reach {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

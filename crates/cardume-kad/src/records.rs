@@ -385,4 +385,4 @@ impl RecordStore for Records {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,16 +5,15 @@ use std::{
 };
 
 use libp2p_identity::PeerId;
-use libp2p_kad::{self as kad, NodeStatus};
+use libp2p_kad as kad;
 use libp2p_swarm::{DialError, FromSwarm};
 use multiaddr::Multiaddr;
 
 use crate::{
     address::subnet,
-    records::{MAX_ADDRESSES, Records},
+    inner::{Dht, Heard},
+    records::MAX_ADDRESSES,
 };
-
-type Inner = kad::Behaviour<Records>;
 
 /// Peers of one subnet in the whole table.
 const SUBNET_IN_TABLE: usize = 3;
@@ -34,13 +33,13 @@ const MAX_FAILURES: u32 = 3;
 /// Failures closer together than this count once: parallel lookups dial the same peer at the same time.
 const FAILURE_APART: Duration = Duration::from_secs(10);
 
-/// How long a connected peer may stay in the table without saying that it speaks our protocol.
-const PROOF: Duration = Duration::from_secs(30);
+/// How long ago a failure no longer matters.
+const FAILURE_FORGOTTEN: Duration = Duration::from_secs(3600);
 
 /// What is known of peers besides the table itself.
 #[derive(Debug, Default)]
 pub(crate) struct Routing {
-    connected: HashMap<PeerId, Instant>,
+    connected: HashSet<PeerId>,
     speakers: HashSet<PeerId>,
     heard: HashMap<PeerId, Vec<Multiaddr>>,
     heard_order: VecDeque<PeerId>,
@@ -49,15 +48,15 @@ pub(crate) struct Routing {
 
 impl Routing {
     pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
-        self.connected.contains_key(peer)
+        self.connected.contains(peer)
     }
 
-    pub(crate) fn on_swarm_event(&mut self, inner: &mut Inner, event: &FromSwarm<'_>) {
+    pub(crate) fn on_swarm_event(&mut self, dht: &mut Dht, event: &FromSwarm<'_>) {
         match event {
-            FromSwarm::NewExternalAddrOfPeer(e) => self.heard(inner, e.peer_id, e.addr),
+            FromSwarm::NewExternalAddrOfPeer(e) => self.learn(dht, e.peer_id, e.addr),
             FromSwarm::ConnectionEstablished(e) => {
                 self.failures.remove(&e.peer_id);
-                self.connected.entry(e.peer_id).or_insert_with(Instant::now);
+                self.connected.insert(e.peer_id);
             }
             FromSwarm::ConnectionClosed(e) if e.remaining_established == 0 => {
                 self.connected.remove(&e.peer_id);
@@ -65,54 +64,38 @@ impl Routing {
             }
             FromSwarm::DialFailure(e) => {
                 if let Some(peer) = e.peer_id {
-                    self.failed(inner, peer, e.error);
+                    self.failed(dht, peer, e.error);
                 }
             }
             _ => {}
         }
     }
 
-    /// A connected peer has said that it answers our protocol.
-    pub(crate) fn confirmed(&mut self, inner: &mut Inner, peer: PeerId, dialled: Option<Multiaddr>) {
-        self.speakers.insert(peer);
-        self.heard_order.retain(|p| *p != peer);
-        let heard = self.heard.remove(&peer).unwrap_or_default();
-        for address in dialled.into_iter().chain(heard) {
-            admit(inner, &peer, address);
-        }
-    }
-
-    /// Takes peers out that are connected and still have not confirmed that they answer our protocol, or
-    /// have taken it back.
-    pub(crate) fn sweep(&mut self, inner: &mut Inner) {
-        let silent: Vec<_> = inner
-            .kbuckets()
-            .flat_map(|bucket| {
-                let silent = bucket.iter().filter(|e| e.status == NodeStatus::Disconnected);
-                silent.map(|e| *e.node.key.preimage()).collect::<Vec<_>>()
-            })
-            .filter(|peer| {
-                self.connected
-                    .get(peer)
-                    .is_some_and(|since| since.elapsed() > PROOF)
-            })
-            .collect();
-        for peer in silent {
+    /// A connected peer has said whether it answers our protocol.
+    pub(crate) fn on_heard(&mut self, dht: &mut Dht, heard: Heard) {
+        let peer = heard.peer;
+        if !heard.speaks {
             self.speakers.remove(&peer);
-            inner.remove_peer(&peer);
+            dht.remove_peer(&peer);
+            return;
         }
-        self.failures
-            .retain(|_, (_, at)| at.elapsed() < Duration::from_secs(3600));
+        if !self.is_connected(&peer) || !self.speakers.insert(peer) {
+            return;
+        }
+        self.heard_order.retain(|p| *p != peer);
+        for address in self.heard.remove(&peer).unwrap_or_default() {
+            admit(dht, &peer, address);
+        }
     }
 
-    /// An address of a peer, from the local network, the address book or the peer itself.
+    /// Learns an address of a peer: from the local network, the address book, a dial, or the peer itself.
     ///
     /// Peers of any kind are heard of, so only those known to speak our protocol are told to others:
     /// confirmed ones, and ones not yet connected while the table is small.
-    fn heard(&mut self, inner: &mut Inner, peer: PeerId, address: &Multiaddr) {
-        let unproven = !self.is_connected(&peer) && table_size(inner) < SMALL_TABLE;
-        if unproven || self.speakers.contains(&peer) || is_in_table(inner, &peer) {
-            admit(inner, &peer, address.clone());
+    pub(crate) fn learn(&mut self, dht: &mut Dht, peer: PeerId, address: &Multiaddr) {
+        let unproven = !self.is_connected(&peer) && table_size(dht) < SMALL_TABLE;
+        if unproven || self.speakers.contains(&peer) || is_in_table(dht, &peer) {
+            admit(dht, &peer, address.clone());
         } else {
             self.remember(peer, address);
         }
@@ -133,15 +116,19 @@ impl Routing {
         }
     }
 
-    fn failed(&mut self, inner: &mut Inner, peer: PeerId, error: &DialError) {
+    fn failed(&mut self, dht: &mut Dht, peer: PeerId, error: &DialError) {
         let counts = match error {
             DialError::Transport(_) | DialError::NoAddresses => 1,
             DialError::WrongPeerId { .. } => MAX_FAILURES,
             _ => return,
         };
         // With no connection at all it is more likely that we are the one off the network.
-        if self.connected.is_empty() || !is_in_table(inner, &peer) {
+        if self.connected.is_empty() || !is_in_table(dht, &peer) {
             return;
+        }
+        if self.failures.len() >= MAX_HEARD {
+            self.failures
+                .retain(|_, (_, at)| at.elapsed() < FAILURE_FORGOTTEN);
         }
         let (count, at) = self.failures.entry(peer).or_insert_with(|| (0, Instant::now()));
         if *count == 0 || counts > 1 || at.elapsed() >= FAILURE_APART {
@@ -150,33 +137,32 @@ impl Routing {
         }
         if *count >= MAX_FAILURES {
             self.failures.remove(&peer);
-            inner.remove_peer(&peer);
+            dht.remove_peer(&peer);
             tracing::debug!(%peer, "left the routing table, for it does not answer");
         }
     }
 }
 
 /// Peers in the table.
-pub(crate) fn table_size(inner: &mut Inner) -> usize {
-    inner.kbuckets().map(|bucket| bucket.num_entries()).sum()
+pub(crate) fn table_size(dht: &mut Dht) -> usize {
+    dht.kbuckets().map(|bucket| bucket.num_entries()).sum()
 }
 
-fn is_in_table(inner: &mut Inner, peer: &PeerId) -> bool {
-    inner
-        .kbucket(*peer)
+fn is_in_table(dht: &mut Dht, peer: &PeerId) -> bool {
+    dht.kbucket(*peer)
         .is_some_and(|bucket| bucket.iter().any(|e| e.node.key.preimage() == peer))
 }
 
 /// Puts an address into the table, unless its subnet has enough peers there or the peer enough addresses.
-fn admit(inner: &mut Inner, peer: &PeerId, address: Multiaddr) {
+fn admit(dht: &mut Dht, peer: &PeerId, address: Multiaddr) {
     let mut table = 0;
     let mut bucket = 0;
     if let Some(subnet) = subnet(&address) {
         let same = |a: &Multiaddr| self::subnet(a) == Some(subnet);
-        table = inner.kbuckets().map(|b| neighbours(&b, peer, same)).sum();
-        bucket = inner.kbucket(*peer).map_or(0, |b| neighbours(&b, peer, same));
+        table = dht.kbuckets().map(|b| neighbours(&b, peer, same)).sum();
+        bucket = dht.kbucket(*peer).map_or(0, |b| neighbours(&b, peer, same));
     }
-    let addresses = inner.kbucket(*peer).map_or(0, |b| {
+    let addresses = dht.kbucket(*peer).map_or(0, |b| {
         let own = b.iter().find(|e| e.node.key.preimage() == peer);
         own.map_or(0, |e| e.node.value.len())
     });
@@ -184,7 +170,7 @@ fn admit(inner: &mut Inner, peer: &PeerId, address: Multiaddr) {
         tracing::debug!(%peer, %address, "not admitted to the routing table");
         return;
     }
-    inner.add_address(peer, address);
+    dht.add_address(peer, address);
 }
 
 fn neighbours(
@@ -195,3 +181,6 @@ fn neighbours(
     let others = bucket.iter().filter(|e| e.node.key.preimage() != peer);
     others.filter(|e| e.node.value.iter().any(&same)).count()
 }
+
+#[cfg(test)]
+mod tests;

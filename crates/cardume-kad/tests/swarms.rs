@@ -1,4 +1,6 @@
 //! Whole DHTs in memory: real behaviours, real connections, no ports.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{future::Future, sync::Arc, time::Duration};
 
 use cardume_kad::{Behaviour, Config, Handle, KadError, Mode, Provider};
@@ -9,6 +11,7 @@ use libp2p_swarm_test::SwarmExt as _;
 use multiaddr::Multiaddr;
 use redb::Database;
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
@@ -23,15 +26,24 @@ struct Peer {
     kad: Handle,
     swarm: Swarm<Node>,
     server: cardume_kad::Server,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 async fn peer(config: Config) -> Peer {
-    let dir = tempfile::tempdir().unwrap();
+    peer_in(tempfile::tempdir().unwrap(), config).await
+}
+
+async fn peer_in(dir: TempDir, config: Config) -> Peer {
+    peer_of("test", dir, config).await
+}
+
+async fn peer_of(network: &str, dir: TempDir, config: Config) -> Peer {
     let database = Arc::new(Database::create(dir.path().join("db")).unwrap());
     let mut built = None;
     let mut swarm = Swarm::new_ephemeral_tokio(|key| {
-        let (kad, handle, server) = config.build(key.public().to_peer_id(), "test", database).unwrap();
+        let (kad, handle, server) = config
+            .build(key.public().to_peer_id(), network, database)
+            .unwrap();
         built = Some((handle, server));
         let identify = libp2p_identify::Config::new("/test/1".into(), key.public());
         Node {
@@ -47,7 +59,7 @@ async fn peer(config: Config) -> Peer {
         kad,
         swarm,
         server,
-        _dir: dir,
+        dir,
     }
 }
 
@@ -57,15 +69,23 @@ impl Peer {
     }
 
     /// Lets the swarm run; the handle is what is left to ask.
-    fn run(mut self) -> Handle {
-        let kad = self.kad;
-        tokio::spawn(async move {
-            let _dir = self._dir;
-            let writing = tokio::spawn(self.server.run());
-            while self.swarm.next().await.is_some() {}
-            writing.abort();
-        });
-        kad
+    fn run(self) -> Handle {
+        self.run_until(std::future::pending::<()>()).0
+    }
+
+    /// Lets the swarm run until `stop`, and then ends with everything written.
+    fn run_until(mut self, stop: impl Future + Send + 'static) -> (Handle, JoinHandle<TempDir>) {
+        let running = async move {
+            let server = tokio::spawn(self.server.run());
+            tokio::select! {
+                () = async { while self.swarm.next().await.is_some() {} } => {}
+                _ = stop => {}
+            }
+            drop(self.swarm);
+            server.await.unwrap();
+            self.dir
+        };
+        (self.kad.clone(), tokio::spawn(running))
     }
 }
 
@@ -221,7 +241,8 @@ async fn a_withdrawn_key_is_no_longer_answered_by_its_provider() {
             .is_empty()
     );
     let status = first.status().await.unwrap();
-    assert_eq!(status.provided, 0);
+    // A client has asked, and is in no routing table for it.
+    assert_eq!((status.provided, status.peers), (0, 0));
     assert!(status.server && !second.status().await.unwrap().server);
 }
 
@@ -280,4 +301,78 @@ async fn a_dht_switched_off_says_so_at_once() {
         closed.get(b"k".to_vec()).await,
         Err(KadError::Closed(_))
     ));
+}
+
+#[tokio::test]
+async fn what_others_announced_and_put_is_still_known_after_a_restart() {
+    let client = Config {
+        mode: Mode::Client,
+        ..Config::default()
+    };
+    let keeper = peer(Config::default()).await;
+    let mut giver = peer(client).await;
+    giver.knows(&keeper);
+    let (id, address) = (giver.id, giver.address.clone().with_p2p(giver.id).unwrap());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (keeper, ended) = keeper.run_until(stopped);
+    let giver = giver.run();
+    has_peers(&giver, 1).await;
+    soon(giver.provide(b"file".to_vec())).await.unwrap();
+    soon(giver.put(b"key".to_vec(), b"value".to_vec())).await.unwrap();
+    // The keeper asks nobody, for it knows only a client: what it answers, it has.
+    soon(async {
+        while all(keeper.providers(b"file".to_vec()).await.unwrap())
+            .await
+            .is_empty()
+        {}
+    })
+    .await;
+    stop.send(()).unwrap();
+    let dir = soon(ended).await.unwrap();
+    let again = peer_in(dir, Config::default()).await.run();
+    let found = all(again.providers(b"file".to_vec()).await.unwrap()).await;
+    assert_eq!(found[0].peer, id);
+    assert!(found[0].addresses.contains(&address), "{found:?}");
+    assert_eq!(soon(again.get(b"key".to_vec())).await.unwrap(), b"value");
+}
+
+#[tokio::test]
+async fn two_thousand_keys_are_provided_whatever_strangers_have_announced() {
+    let keeper = peer(Config {
+        max_providers: 64,
+        ..Config::default()
+    })
+    .await;
+    let mut greedy = peer(Config::default()).await;
+    greedy.knows(&keeper);
+    let (keeper, greedy) = (keeper.run(), greedy.run());
+    has_peers(&greedy, 1).await;
+    let announcing = (0..100_u32).map(|n| greedy.provide(n.to_be_bytes().to_vec()));
+    for provided in soon(futures::future::join_all(announcing)).await {
+        provided.unwrap();
+    }
+    let providing = (0..2000_u32).map(|n| keeper.provide((n + 1000).to_be_bytes().to_vec()));
+    for provided in soon(futures::future::join_all(providing)).await {
+        provided.unwrap();
+    }
+    assert_eq!(keeper.status().await.unwrap().provided, 2000);
+}
+
+#[tokio::test]
+async fn two_networks_never_mix() {
+    let first = peer(Config::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut second = peer_of("other", dir, Config::default()).await;
+    second.knows(&first);
+    let first_id = first.id;
+    let (first, second) = (first.run(), second.run());
+    // The second takes the first for one of its own until it has said what it speaks.
+    soon(async {
+        while second.status().await.unwrap().peers > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(first.status().await.unwrap().peers, 0);
+    assert!(second.find_peer(first_id).await.is_err());
 }

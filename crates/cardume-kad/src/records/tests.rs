@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::journal;
 
-fn records(records: usize, providers: usize) -> Records {
+pub(crate) fn records(records: usize, providers: usize) -> Records {
     let dir = tempfile::tempdir().unwrap();
     let database = redb::Database::create(dir.path().join("db")).unwrap();
     let (journal, _server) = journal::open(database.into(), Vec::new());
