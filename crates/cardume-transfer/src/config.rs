@@ -52,7 +52,9 @@ impl Config {
     ///
     /// Counts of zero are taken as one. Whether `network` is a good name is for its owner to check; here it
     /// only becomes part of the protocol's name. The behaviour needs a tokio runtime with time where its
-    /// connections are driven.
+    /// connections are driven. In the swarm it comes after every behaviour that may deny a connection:
+    /// `libp2p-request-response` takes a connection for usable as soon as it has been asked about it, and
+    /// requests on one that is denied after that only end by timeout.
     pub fn build(&self, network: &str) -> (Behaviour, Handle, Server) {
         let timeout = self.request_timeout.get();
         let inner = Inner::with_codec(

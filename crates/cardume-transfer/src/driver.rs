@@ -5,7 +5,7 @@ use std::{
 };
 
 use cardume_behaviour::{Driven, Driver};
-use libp2p_request_response::{Event, InboundFailure, Message};
+use libp2p_request_response::{self as request_response, InboundFailure, Message};
 use libp2p_swarm::{DialError, FromSwarm, behaviour::DialFailure};
 
 use crate::{
@@ -15,6 +15,9 @@ use crate::{
     outbound::{Call, Inner, Outbound},
     stream::Ask,
 };
+
+/// What the swarm's owner is told: nothing.
+pub type Event = Infallible;
 
 /// The transfer protocol as a behaviour of the swarm.
 pub type Behaviour = Driven<Transfer>;
@@ -40,7 +43,7 @@ impl Transfer {
 impl Driver for Transfer {
     type Inner = Inner;
     type Command = Call;
-    type Event = Infallible;
+    type Event = Event;
 
     fn is_ready(&self) -> bool {
         self.outbound.is_ready()
@@ -50,7 +53,13 @@ impl Driver for Transfer {
         self.outbound.take(inner, call);
     }
 
-    fn on_event(&mut self, inner: &mut Inner, event: Event<Ask, Response>) -> Option<Infallible> {
+    fn on_event(
+        &mut self,
+        inner: &mut Inner,
+        event: request_response::Event<Ask, Response>,
+    ) -> Option<Event> {
+        use request_response::Event;
+
         match event {
             Event::Message {
                 peer,

@@ -25,7 +25,7 @@ pub mod wire;
 
 pub use self::{
     config::Config,
-    driver::{Behaviour, Transfer},
+    driver::{Behaviour, Event, Transfer},
     error::RequestError,
     handle::Handle,
     message::{Item, Request, Response, SwarmPeer},

@@ -1,18 +1,23 @@
 //! Peers that write bytes as they like.
-use std::{io, iter, time::Duration};
+use std::{future, io, iter, time::Duration};
 
 use cardume_transfer::{Config, RequestError, Response, message::MAX_PAYLOAD, wire};
-use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, StreamExt as _};
+use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, FutureExt as _, StreamExt as _};
 use libp2p_request_response as request_response;
 use libp2p_swarm::{StreamProtocol, Swarm, SwarmEvent};
 use libp2p_swarm_test::SwarmExt as _;
 use request_response::{Codec as _, Event, Message, ProtocolSupport};
 
-use crate::node::{Node, get, slice, within};
+use crate::{
+    limits::settle,
+    node::{Node, get, slice, within},
+};
 
-/// Writes what it is given, and reads what there is.
-#[derive(Clone)]
-struct Raw;
+/// Writes what it is given, and reads what there is, unless it refuses to.
+#[derive(Clone, Default)]
+struct Raw {
+    reads_nothing: bool,
+}
 
 impl request_response::Codec for Raw {
     type Protocol = StreamProtocol;
@@ -32,6 +37,9 @@ impl request_response::Codec for Raw {
     where
         T: AsyncRead + Unpin + Send,
     {
+        if self.reads_nothing {
+            return future::pending().await;
+        }
         self.read_request(protocol, io).await
     }
 
@@ -53,9 +61,13 @@ impl request_response::Codec for Raw {
 type Hostile = Swarm<request_response::Behaviour<Raw>>;
 
 async fn hostile(node: &mut Node) -> Hostile {
+    connected(node, Raw::default()).await
+}
+
+async fn connected(node: &mut Node, codec: Raw) -> Hostile {
     let protocols = [(wire::protocol("test"), ProtocolSupport::Full)];
     let mut swarm = Swarm::new_ephemeral_tokio(|_| {
-        request_response::Behaviour::with_codec(Raw, protocols, request_response::Config::default())
+        request_response::Behaviour::with_codec(codec, protocols, request_response::Config::default())
     });
     swarm.listen().with_memory_addr_external().await;
     node.swarm.connect(&mut swarm).await;
@@ -246,4 +258,35 @@ async fn a_peer_that_sends_no_request_holds_up_no_other() {
     let (handle, _server) = friend.run();
     let answer = tokio::time::timeout(Duration::from_secs(5), handle.request(peer, get(1))).await;
     assert_eq!(answer.unwrap().unwrap(), slice(b"answer"));
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_no_answers_is_soon_given_no_more() {
+    let mut node = Node::new(Config::default(), "test").await;
+    let mut swarm = connected(&mut node, Raw { reads_nothing: true }).await;
+    let peer = node.peer();
+    let (_handle, mut server) = node.run();
+    let mut request = Vec::new();
+    wire::Codec
+        .write_request(&wire::protocol("test"), &mut request, get(1))
+        .await
+        .unwrap();
+    let mut served = 0;
+    for _ in 0..12 {
+        swarm.behaviour_mut().send_request(&peer, request.clone());
+        for _ in 0..10 {
+            while swarm.next().now_or_never().is_some() {}
+            settle().await;
+        }
+        let Some(Some(inbound)) = server.next().now_or_never() else {
+            continue;
+        };
+        served += 1;
+        let slices = vec![vec![0; 4 << 20].into()];
+        inbound.responder.send(Response::Slices {
+            size: 4 << 20,
+            slices,
+        });
+    }
+    assert_eq!(served, 8, "32 MiB wait for it, and the rest is answered busy");
 }

@@ -15,7 +15,7 @@ fn in_flight(max_in_flight: usize) -> Config {
 }
 
 /// Lets both nodes do all that they can do without anything new; they need no clock for it.
-async fn settle() {
+pub(crate) async fn settle() {
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }
@@ -224,4 +224,25 @@ async fn parked_requests_go_out_when_the_peer_is_connected() {
             .all(|answer| answer.as_ref().is_ok_and(|answer| *answer == slice(b"late"))),
         "{answers:?}"
     );
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_while_dialling_takes_nobody_with_it() {
+    let mut a = Node::new(in_flight(2), "test").await;
+    let b = Node::new(Config::default(), "test").await;
+    let peer = b.peer();
+    let address = b.swarm.external_addresses().next().unwrap().clone();
+    a.swarm.add_peer_address(peer, address);
+    let (handle, _server) = a.run();
+    let mut first = handle.request(peer, get(1)).boxed();
+    let mut others = join_all((2..10).map(|seed| handle.request(peer, get(seed))));
+    assert!((&mut first).now_or_never().is_none());
+    assert!((&mut others).now_or_never().is_none());
+    settle().await;
+    // The other node does not run yet, so the first is the one that is dialled for.
+    drop(first);
+    settle().await;
+    b.serve(|_| slice(b"here"));
+    let answers = within(others).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
 }
