@@ -1,25 +1,28 @@
 //! The control API served on a local socket.
-use std::path::PathBuf;
+//!
+//! Does no work of its own: every answer comes from a handle of the node. Is never reached over the network: it
+//! listens on a unix socket, and who may do what follows from who connected.
+//!
+//! # Invariants
+//!
+//! * A caller never reaches, through the node, a file that it could not open itself.
+//! * Nothing here grows without bound: connections, running operations, ended ones, events, headers and bodies.
+//! * No request can hold the node open: streams end when it stops.
 
-/// `[control]`
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// `unix:PATH`; none: where the program that runs the node puts it.
-    pub listen: Option<String>,
-    /// Group that may use the socket as operator.
-    pub group: Option<String>,
-}
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            listen: None,
-            group: None,
-        }
-    }
-}
-impl Config {
-    pub fn socket(&self) -> Option<PathBuf> {
-        self.listen.as_deref()?.strip_prefix("unix:").map(Into::into)
-    }
-}
+mod caller;
+mod config;
+mod events;
+mod extract;
+mod link;
+mod operations;
+mod problem;
+mod routes;
+mod server;
+mod socket;
+
+pub use self::{
+    config::{BuildError, Config, Handles, NodeInfo},
+    routes::openapi,
+    server::Server,
+    socket::BindError,
+};

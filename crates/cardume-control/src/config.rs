@@ -1,0 +1,169 @@
+//! `[control]`, and what the door is built from.
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use libp2p_identity::PeerId;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    server::Server,
+    socket::{BindError, Socket},
+};
+
+/// Where the control API listens, and who may use it besides root and the node's own user.
+#[derive(
+    Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `unix:PATH`; where the program that runs the node puts it, if not set.
+    pub listen: Option<String>,
+    /// Name or number of the group whose members may use the socket as operators.
+    pub group: Option<String>,
+}
+
+/// What the API tells of the node that does not change while it runs.
+#[derive(Debug, Clone)]
+pub struct NodeInfo {
+    /// Its identity.
+    pub peer_id: PeerId,
+    /// What it calls itself to its operator.
+    pub name: String,
+    /// Version of the program.
+    pub version: String,
+    /// Where its state lives.
+    pub data_dir: PathBuf,
+    /// Id of its network.
+    pub network: String,
+    /// The configuration it runs with.
+    pub config: serde_json::Value,
+    /// Whether files are shared where they are, unless the caller says otherwise.
+    pub in_place: bool,
+    /// Names that configuration gives to peers.
+    pub peers: BTreeMap<PeerId, String>,
+    /// Paths that configuration shares: operators may hand in paths below them.
+    pub shares: Vec<PathBuf>,
+}
+
+/// The parts of the node that the API speaks for.
+#[derive(Clone)]
+pub struct Handles {
+    /// Who the node is connected to.
+    pub connect: cardume_connect::Handle,
+    /// The DHT, or a closed handle.
+    pub kad: cardume_kad::Handle,
+    /// Bytes of content per peer.
+    pub transfer: cardume_transfer::Handle,
+    /// Content from and for peers.
+    pub exchange: cardume_exchange::Handle,
+    /// Content on disk.
+    pub store: cardume_store::Store,
+    /// Cancelled when a caller stops the node.
+    pub stop: CancellationToken,
+}
+
+/// Why the API cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// `control.listen` is of a kind that is not offered.
+    #[error(
+        "control.listen is {0:?}; it must be unix: and an absolute path (the API is not served over TCP)"
+    )]
+    Listen(String),
+    /// `control.group` is no group of this machine.
+    #[error("control.group: no group {0:?} in /etc/group; give its number if it is defined elsewhere")]
+    Group(String),
+    /// The socket cannot be made.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+impl Config {
+    /// The configured path of the socket.
+    ///
+    /// # Errors
+    /// [`BuildError::Listen`] when `listen` is no `unix:` and an absolute path.
+    pub fn socket(&self) -> Result<Option<PathBuf>, BuildError> {
+        let Some(listen) = &self.listen else {
+            return Ok(None);
+        };
+        match listen.strip_prefix("unix:").map(Path::new) {
+            Some(path) if path.is_absolute() => Ok(Some(path.to_owned())),
+            _ => Err(BuildError::Listen(listen.clone())),
+        }
+    }
+
+    /// Makes the socket, at `socket_default` unless configured, and the server of the API behind it.
+    ///
+    /// Callers may connect from now on; they are answered while [`Server::run`] runs. Must be called in a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, another daemon listens there, or the disk refuses.
+    pub fn build(
+        &self,
+        socket_default: PathBuf,
+        node: NodeInfo,
+        handles: Handles,
+    ) -> Result<Server, BuildError> {
+        let path = self.socket()?.unwrap_or(socket_default);
+        let group = self.group.as_deref().map(group_id).transpose()?;
+        let socket = Socket::bind(&path, group)?;
+        Ok(Server::new(socket, group.is_some(), node, handles))
+    }
+}
+
+/// The number of a group given by number or by name.
+fn group_id(group: &str) -> Result<u32, BuildError> {
+    if let Ok(id) = group.parse() {
+        return Ok(id);
+    }
+    // Looking names up in any other way takes code that is not memory-safe.
+    std::fs::read_to_string("/etc/group")
+        .ok()
+        .and_then(|groups| find_group(&groups, group))
+        .ok_or_else(|| BuildError::Group(group.to_owned()))
+}
+
+fn find_group(groups: &str, name: &str) -> Option<u32> {
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == name).then(|| fields.nth(1)?.parse().ok())?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_unix_socket_with_an_absolute_path_is_offered() {
+        let config = |listen: &str| Config {
+            listen: Some(listen.into()),
+            group: None,
+        };
+        assert_eq!(
+            config("unix:/run/c.sock").socket().unwrap(),
+            Some("/run/c.sock".into())
+        );
+        assert_eq!(Config::default().socket().unwrap(), None);
+        for listen in ["127.0.0.1:4080", "unix:c.sock", "/run/c.sock", "systemd:api"] {
+            let error = config(listen).socket().unwrap_err().to_string();
+            assert!(
+                error.contains("control.listen") && error.contains(listen),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_group_is_found_by_its_name_or_number() {
+        assert_eq!(find_group("root:x:0:\nweb:x:33:a,b\n", "web"), Some(33));
+        assert_eq!(find_group("webmaster:x:34:\nbroken\n", "web"), None);
+        assert_eq!(group_id("7").unwrap(), 7);
+        assert!(matches!(group_id("no such group"), Err(BuildError::Group(_))));
+    }
+}

@@ -1,0 +1,141 @@
+//! Links to what the node shares.
+use std::time::Duration;
+
+use cardume_connect::Addresses;
+use cardume_content::{Cid, Link};
+use libp2p_identity::PeerId;
+use multiaddr::{Multiaddr, Protocol};
+
+/// Addresses in a link, at most: enough to find the node, few enough to paste.
+const MAX_ADDRESSES: usize = 4;
+/// A swarm that turns answers at once.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Makes links that say where this node is.
+#[derive(Clone)]
+pub(crate) struct Links {
+    local: PeerId,
+    connect: cardume_connect::Handle,
+}
+
+impl Links {
+    pub(crate) const fn new(local: PeerId, connect: cardume_connect::Handle) -> Self {
+        Self { local, connect }
+    }
+
+    /// Addresses to put into links; none when the swarm does not say in time.
+    pub(crate) async fn addresses(&self) -> Vec<Multiaddr> {
+        let known = tokio::time::timeout(PATIENCE, self.connect.addresses()).await;
+        best(known.ok().and_then(Result::ok).unwrap_or_default(), self.local)
+    }
+
+    /// The link of one root, with `addresses` as far as they fit.
+    pub(crate) fn link(cid: Cid, name: &str, size: u64, addresses: &[Multiaddr]) -> String {
+        let mut link = Link::new(cid);
+        link.name = Some(name.to_owned());
+        link.size = Some(size);
+        link.peers = addresses.to_vec();
+        loop {
+            let text = link.to_string();
+            if text.len() <= Link::MAX_LEN {
+                return text;
+            }
+            if link.peers.pop().is_none() {
+                return Link::new(cid).to_string();
+            }
+        }
+    }
+}
+
+/// The addresses that others most likely reach: those known to work, then those of this host. Loopback only when
+/// there is nothing else.
+fn best(known: Addresses, local: PeerId) -> Vec<Multiaddr> {
+    let mut addresses: Vec<Multiaddr> = Vec::new();
+    let all = || known.external.iter().chain(&known.listen);
+    let far = all().filter(|address| reach(address) == Reach::Far);
+    for address in far {
+        add(&mut addresses, address, local);
+    }
+    if addresses.is_empty() {
+        for address in all().filter(|address| reach(address) == Reach::Loopback) {
+            add(&mut addresses, address, local);
+        }
+    }
+    addresses.truncate(MAX_ADDRESSES);
+    addresses
+}
+
+fn add(addresses: &mut Vec<Multiaddr>, address: &Multiaddr, local: PeerId) {
+    let Ok(address) = address.clone().with_p2p(local) else {
+        return;
+    };
+    if !addresses.contains(&address) {
+        addresses.push(address);
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Reach {
+    /// Says nothing to others: unspecified or link-local.
+    None,
+    Loopback,
+    Far,
+}
+
+fn reach(address: &Multiaddr) -> Reach {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) if ip.is_loopback() => Reach::Loopback,
+        Some(Protocol::Ip6(ip)) if ip.is_loopback() => Reach::Loopback,
+        Some(Protocol::Ip4(ip)) if ip.is_unspecified() || ip.is_link_local() => Reach::None,
+        Some(Protocol::Ip6(ip)) if ip.is_unspecified() || ip.is_unicast_link_local() => Reach::None,
+        Some(Protocol::Memory(_)) | None => Reach::None,
+        Some(_) => Reach::Far,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<Multiaddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn links_name_addresses_that_others_reach() {
+        let local = PeerId::random();
+        let found = best(
+            Addresses {
+                listen: addresses(&[
+                    "/ip4/127.0.0.1/tcp/1",
+                    "/ip4/10.0.0.2/tcp/1",
+                    "/ip6/fe80::1/tcp/1",
+                ]),
+                external: addresses(&["/ip4/192.0.2.1/udp/1/quic-v1"]),
+            },
+            local,
+        );
+        let expected = [
+            format!("/ip4/192.0.2.1/udp/1/quic-v1/p2p/{local}"),
+            format!("/ip4/10.0.0.2/tcp/1/p2p/{local}"),
+        ];
+        assert_eq!(
+            found.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            expected
+        );
+    }
+
+    #[test]
+    fn loopback_is_better_than_nothing() {
+        let local = PeerId::random();
+        let listen = addresses(&["/ip4/127.0.0.1/tcp/1"]);
+        let found = best(
+            Addresses {
+                listen,
+                external: vec![],
+            },
+            local,
+        );
+        assert_eq!(found.len(), 1);
+    }
+}

@@ -1,0 +1,168 @@
+//! Work on the disk: taking content in, and hashing it anew.
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use cardume_api::{Broken, Code, Outcome, Phase, Progress, Shared, Skipped, Verified};
+use cardume_content::Cid;
+use cardume_store::{Imported, Mode, Root, Store};
+use tokio_util::sync::CancellationToken;
+
+use super::Ticket;
+use crate::{
+    link::Links,
+    problem::{Refused, Result},
+};
+
+/// How often the meter is read.
+const READ_EVERY: Duration = Duration::from_millis(200);
+/// Things left out that are told one by one, and broken blobs too. More would not be read.
+const MAX_TOLD: usize = 1_000;
+
+/// Takes a file or a directory into the store, keeps it as a root, and announces it.
+pub(crate) async fn share(
+    ticket: Ticket,
+    store: Store,
+    exchange: cardume_exchange::Handle,
+    links: Links,
+    path: PathBuf,
+    mode: Mode,
+    name: String,
+) -> Result<Outcome> {
+    let taken = {
+        let (store, path, name) = (store.clone(), path.clone(), name.clone());
+        on_disk(ticket, move |meter| take_in(&store, &path, mode, name, meter)).await?
+    };
+    exchange.announce(taken.cid);
+    let link = Links::link(taken.cid, &name, taken.size, &links.addresses().await);
+    let skipped = taken.skipped.into_iter().take(MAX_TOLD);
+    Ok(Outcome::Shared(Shared {
+        cid: taken.cid,
+        link,
+        name,
+        size: taken.size,
+        files: taken.files,
+        skipped: skipped
+            .map(|(path, reason)| Skipped {
+                path: path.to_string_lossy().into_owned(),
+                reason,
+            })
+            .collect(),
+    }))
+}
+
+fn take_in(
+    store: &Store,
+    path: &std::path::Path,
+    mode: Mode,
+    name: String,
+    meter: &Meter,
+) -> Result<Imported> {
+    let imported = store.import(path, mode, meter)?;
+    let before = store.root(imported.cid)?;
+    store.add_root(Root {
+        cid: imported.cid,
+        name,
+        size: imported.size,
+        files: imported.files,
+        path: (mode == Mode::InPlace).then(|| path.to_owned()),
+        pinned: before.as_ref().is_some_and(|root| root.pinned),
+        added: before.map_or_else(now, |root| root.added),
+    })?;
+    Ok(imported)
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+/// Hashes everything below `cid` anew, or everything.
+pub(crate) async fn verify(ticket: Ticket, store: Store, cid: Option<Cid>) -> Result<Outcome> {
+    let verified = on_disk(ticket, move |meter| Ok(store.verify(cid, meter)?)).await?;
+    let broken = verified.broken.into_iter().take(MAX_TOLD);
+    Ok(Outcome::Verified(Verified {
+        blobs: verified.blobs,
+        bytes: verified.bytes,
+        broken: broken.map(|(cid, reason)| Broken { cid, reason }).collect(),
+    }))
+}
+
+/// Runs `work` on a blocking thread and tells its progress. It is cancelled with the ticket, and when dropped.
+async fn on_disk<T: Send + 'static>(
+    mut ticket: Ticket,
+    work: impl FnOnce(&Meter) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    // Dropping the guard ends the work, which would otherwise outlive whoever wants it.
+    let cancel = ticket.cancellation().child_token();
+    let _guard = cancel.clone().drop_guard();
+    let meter = Arc::new(Meter::new(cancel));
+    let running = tokio::task::spawn_blocking({
+        let meter = meter.clone();
+        move || work(&meter)
+    });
+    tokio::pin!(running);
+    let mut ticks = tokio::time::interval(READ_EVERY);
+    loop {
+        tokio::select! {
+            ended = &mut running => {
+                ticket.advance(meter.read());
+                return ended.unwrap_or_else(|_| Err(Refused::new(Code::Failed, "a fault in the node; its log says more")));
+            }
+            _ = ticks.tick() => ticket.advance(meter.read()),
+        }
+    }
+}
+
+/// Counts what a blocking thread has done.
+struct Meter {
+    size: AtomicU64,
+    done: AtomicU64,
+    files: AtomicU64,
+    files_done: AtomicU64,
+    cancel: CancellationToken,
+}
+
+impl Meter {
+    const fn new(cancel: CancellationToken) -> Self {
+        Self {
+            size: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            files: AtomicU64::new(0),
+            files_done: AtomicU64::new(0),
+            cancel,
+        }
+    }
+
+    fn read(&self) -> Progress {
+        Progress {
+            phase: Phase::Hashing,
+            size: self.size.load(Ordering::Relaxed),
+            done: self.done.load(Ordering::Relaxed),
+            files: self.files.load(Ordering::Relaxed),
+            files_done: self.files_done.load(Ordering::Relaxed),
+            ..Progress::default()
+        }
+    }
+}
+
+impl cardume_store::Progress for Meter {
+    fn advance(&self, bytes: u64, files: u64) -> bool {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+        self.files_done.fetch_add(files, Ordering::Relaxed);
+        !self.cancel.is_cancelled()
+    }
+
+    fn total(&self, bytes: u64, files: u64) {
+        self.size.store(bytes, Ordering::Relaxed);
+        self.files.store(files, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,78 @@
+//! Content from peers.
+use std::sync::Arc;
+
+use axum::{Json, extract, http::StatusCode};
+use cardume_api::{Kind, NewFetch, Operation, Problem};
+use cardume_content::Link;
+use cardume_exchange::{Destination, FetchRequest};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    caller::Caller,
+    extract::{Json as Body, check_peers, names},
+    operations::{self, Operations},
+    problem::{Refused, Result},
+};
+
+/// Globs of one fetch.
+const MAX_GLOBS: usize = 64;
+
+#[derive(Clone)]
+pub(super) struct State {
+    pub(super) operations: Arc<Operations>,
+    pub(super) exchange: cardume_exchange::Handle,
+}
+
+pub(super) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(fetch))
+}
+
+/// Gets content from peers; the operation ends in `Fetched`.
+///
+/// A destination is taken from root and the node's own user only.
+#[utoipa::path(
+    post, path = "/v1/fetches", tag = "content", request_body = NewFetch,
+    responses((status = 202, body = Operation), (status = 400, body = Problem), (status = 403, body = Problem))
+)]
+async fn fetch(
+    caller: Caller,
+    extract::State(state): extract::State<State>,
+    Body(new): Body<NewFetch>,
+) -> Result<(StatusCode, Json<Operation>)> {
+    if let Some(path) = &new.destination {
+        caller.check_writable(path)?;
+    }
+    let request = request(new)?;
+    let subject = request.cid.to_string();
+    let operation = state.operations.start(Kind::Fetch, subject, |ticket| {
+        operations::fetch(ticket, state.exchange.fetch(request))
+    })?;
+    Ok((StatusCode::ACCEPTED, Json(operation)))
+}
+
+fn request(new: NewFetch) -> Result<FetchRequest> {
+    let link: Link = new
+        .link
+        .parse()
+        .map_err(|error| Refused::usage(format!("{:?}: {error}", new.link)))?;
+    let mut path = link.path;
+    path.extend(names(new.path.as_deref().unwrap_or_default())?);
+    let mut peers = new.peers;
+    check_peers(&peers)?;
+    peers.extend(link.peers);
+    if new.only.len() > MAX_GLOBS {
+        return Err(Refused::usage(format!("more than {MAX_GLOBS} globs")));
+    }
+    let name = new.name.map(super::shares::checked).transpose()?;
+    let force = new.force;
+    Ok(FetchRequest {
+        cid: link.cid,
+        path,
+        peers,
+        destination: new
+            .destination
+            .map_or(Destination::Store, |path| Destination::Path { path, force }),
+        only: new.only,
+        name: name.or(link.name),
+    })
+}

@@ -1,0 +1,146 @@
+//! The roots of the store.
+use axum::{Json, extract, http::StatusCode};
+use cardume_api::{File, Held, NewRoot, Problem};
+use cardume_content::Cid;
+use cardume_store::{Root, Store};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{on_disk, shares::checked, tree};
+use crate::{
+    extract::{CidPath, Json as Body},
+    link::Links,
+    operations::now,
+    problem::{Refused, Result},
+};
+
+#[derive(Clone)]
+pub(super) struct State {
+    pub(super) store: Store,
+    pub(super) exchange: cardume_exchange::Handle,
+    pub(super) links: Links,
+}
+
+pub(super) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(remove))
+        .routes(routes!(pin, unpin))
+        .routes(routes!(add))
+}
+
+/// The roots of the store.
+#[utoipa::path(get, path = "/v1/files", tag = "content", responses((status = 200, body = Vec<File>)))]
+async fn list(extract::State(state): extract::State<State>) -> Result<Json<Vec<File>>> {
+    let store = state.store;
+    let roots = on_disk(move || Ok(store.roots()?)).await?;
+    let addresses = state.links.addresses().await;
+    Ok(Json(
+        roots.into_iter().map(|root| file(root, &addresses)).collect(),
+    ))
+}
+
+fn file(root: Root, addresses: &[multiaddr::Multiaddr]) -> File {
+    File {
+        cid: root.cid,
+        link: Links::link(root.cid, &root.name, root.size, addresses),
+        name: root.name,
+        size: root.size,
+        files: root.files,
+        path: root.path.map(|path| path.to_string_lossy().into_owned()),
+        pinned: root.pinned,
+        added: root.added,
+    }
+}
+
+/// Keeps and shares uploaded content under a name.
+#[utoipa::path(
+    post, path = "/v1/roots", tag = "content", request_body = NewRoot,
+    responses((status = 201, body = File), (status = 404, body = Problem))
+)]
+async fn add(
+    extract::State(state): extract::State<State>,
+    Body(new): Body<NewRoot>,
+) -> Result<(StatusCode, Json<File>)> {
+    let store = state.store.clone();
+    let name = checked(new.name)?;
+    let root = on_disk(move || keep(&store, new.cid, name)).await?;
+    state.exchange.announce(root.cid);
+    let addresses = state.links.addresses().await;
+    Ok((StatusCode::CREATED, Json(file(root, &addresses))))
+}
+
+/// Makes a root of content that is all there.
+fn keep(store: &Store, cid: Cid, name: String) -> Result<Root> {
+    let found = tree::measure(store, cid)?;
+    if found.held != Held::Complete {
+        return Err(Refused::not_found(format!(
+            "the store does not have all of {cid}; upload it first"
+        )));
+    }
+    // What the root is made of must be on the disk before the root is.
+    store.settle()?;
+    let before = store.root(cid)?;
+    let root = Root {
+        cid,
+        name,
+        size: found.size,
+        files: found.files,
+        path: before.as_ref().and_then(|root| root.path.clone()),
+        pinned: before.as_ref().is_some_and(|root| root.pinned),
+        added: before.map_or_else(now, |root| root.added),
+    };
+    store.add_root(root.clone())?;
+    Ok(root)
+}
+
+/// Forgets a root. Files in place stay where they are.
+#[utoipa::path(
+    delete, path = "/v1/files/{cid}", tag = "content", params(("cid" = String, Path)),
+    responses(
+        (status = 204, description = "It is forgotten."), (status = 404, body = Problem),
+        (status = 409, description = "It is pinned.", body = Problem)
+    )
+)]
+async fn remove(extract::State(state): extract::State<State>, CidPath(cid): CidPath) -> Result<StatusCode> {
+    let store = state.store;
+    on_disk(move || match store.root(cid)? {
+        None => Err(no_root(cid)),
+        Some(root) if root.pinned => {
+            let detail = format!("{cid} is pinned; unpin it first");
+            Err(Refused::new(cardume_api::Code::Conflict, detail))
+        }
+        Some(_) => Ok(store.remove_root(cid)?),
+    })
+    .await?;
+    state.exchange.withdraw(cid);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Keeps a root whatever happens.
+#[utoipa::path(
+    put, path = "/v1/files/{cid}/pin", tag = "content", params(("cid" = String, Path)),
+    responses((status = 204, description = "It is pinned."), (status = 404, body = Problem))
+)]
+async fn pin(extract::State(state): extract::State<State>, CidPath(cid): CidPath) -> Result<StatusCode> {
+    set_pin(state.store, cid, true).await
+}
+
+/// Keeps a root only as long as there is room.
+#[utoipa::path(
+    delete, path = "/v1/files/{cid}/pin", tag = "content", params(("cid" = String, Path)),
+    responses((status = 204, description = "It is not pinned."), (status = 404, body = Problem))
+)]
+async fn unpin(extract::State(state): extract::State<State>, CidPath(cid): CidPath) -> Result<StatusCode> {
+    set_pin(state.store, cid, false).await
+}
+
+async fn set_pin(store: Store, cid: Cid, pinned: bool) -> Result<StatusCode> {
+    if on_disk(move || Ok(store.pin(cid, pinned)?)).await? {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(no_root(cid))
+}
+
+fn no_root(cid: Cid) -> Refused {
+    Refused::not_found(format!("{cid} is no root of the store; see the list of files"))
+}

@@ -1,0 +1,126 @@
+//! The distributed hash table.
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use cardume_api::{Kad, Problem, Provider};
+use cardume_content::Cid;
+use cardume_kad::{Handle, KadError};
+use futures::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    extract::{CidPath, Path, PeerPath},
+    problem::{Refused, Result},
+};
+
+/// Bytes of a record's key.
+const MAX_KEY: usize = 256;
+
+pub(super) fn routes() -> OpenApiRouter<Handle> {
+    OpenApiRouter::new()
+        .routes(routes!(status))
+        .routes(routes!(providers, provide))
+        .routes(routes!(find_peer))
+        .routes(routes!(record, put_record))
+}
+
+/// How the node takes part in the DHT.
+#[utoipa::path(
+    get, path = "/v1/kad", tag = "kad",
+    responses((status = 200, body = Kad), (status = 503, body = Problem))
+)]
+async fn status(State(kad): State<Handle>) -> Result<Json<Kad>> {
+    let status = kad.status().await.map_err(KadError::from)?;
+    Ok(Json(Kad {
+        server: status.server,
+        peers: status.peers as u64,
+        provided: status.provided as u64,
+        records: status.records as u64,
+        queries: status.queries as u64,
+    }))
+}
+
+fn key(cid: Cid) -> Vec<u8> {
+    cid.hash().as_bytes().to_vec()
+}
+
+fn provider(found: cardume_kad::Provider) -> Provider {
+    Provider {
+        peer_id: found.peer.to_string(),
+        addresses: found.addresses,
+    }
+}
+
+/// Providers of some content as they are found, a JSON document a line; ends with the lookup.
+#[utoipa::path(
+    get, path = "/v1/kad/providers/{cid}", tag = "kad", params(("cid" = String, Path)),
+    responses((status = 200, body = Provider, content_type = "application/x-ndjson"), (status = 503, body = Problem))
+)]
+async fn providers(State(kad): State<Handle>, CidPath(cid): CidPath) -> Result<Response> {
+    let found = kad.providers(key(cid)).await.map_err(KadError::from)?;
+    let lines = ReceiverStream::new(found).map(|found| {
+        let mut line = serde_json::to_vec(&provider(found))?;
+        line.push(b'\n');
+        Ok::<_, serde_json::Error>(line)
+    });
+    Ok((
+        [(header::CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(lines),
+    )
+        .into_response())
+}
+
+/// Announces this node as a provider of some content until it stops.
+#[utoipa::path(
+    put, path = "/v1/kad/providers/{cid}", tag = "kad", params(("cid" = String, Path)),
+    responses((status = 204, description = "It is announced."), (status = 503, body = Problem))
+)]
+async fn provide(State(kad): State<Handle>, CidPath(cid): CidPath) -> Result<StatusCode> {
+    kad.provide(key(cid)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Looks a peer's addresses up.
+#[utoipa::path(
+    get, path = "/v1/kad/peers/{peer}", tag = "kad", params(("peer" = String, Path)),
+    responses((status = 200, body = Vec<Provider>), (status = 404, body = Problem), (status = 503, body = Problem))
+)]
+async fn find_peer(State(kad): State<Handle>, PeerPath(peer): PeerPath) -> Result<Json<Vec<Provider>>> {
+    let found = kad.find_peer(peer).await?;
+    Ok(Json(found.into_iter().map(provider).collect()))
+}
+
+/// Reads a record.
+#[utoipa::path(
+    get, path = "/v1/kad/records/{key}", tag = "kad", params(("key" = String, Path)),
+    responses(
+        (status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 404, body = Problem), (status = 503, body = Problem)
+    )
+)]
+async fn record(State(kad): State<Handle>, Path(key): Path<String>) -> Result<Vec<u8>> {
+    Ok(kad.get(checked(key)?).await?)
+}
+
+/// Writes a record.
+#[utoipa::path(
+    put, path = "/v1/kad/records/{key}", tag = "kad", params(("key" = String, Path)),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 204, description = "It is written."), (status = 429, body = Problem), (status = 503, body = Problem))
+)]
+async fn put_record(State(kad): State<Handle>, Path(key): Path<String>, value: Bytes) -> Result<StatusCode> {
+    kad.put(checked(key)?, value.to_vec()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn checked(key: String) -> Result<Vec<u8>> {
+    if key.len() > MAX_KEY {
+        return Err(Refused::usage(format!("the key has more than {MAX_KEY} bytes")));
+    }
+    Ok(key.into_bytes())
+}

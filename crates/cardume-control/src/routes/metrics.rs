@@ -1,0 +1,120 @@
+//! Numbers for who draws graphs.
+use std::fmt::Write;
+
+use axum::{extract, http::header, response::IntoResponse};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{node, on_disk};
+
+#[derive(Clone)]
+pub(super) struct State {
+    pub(super) node: node::State,
+    pub(super) transfer: cardume_transfer::Handle,
+}
+
+pub(super) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(metrics))
+}
+
+/// Numbers in the text format of Prometheus. Names are stable; numbers that are not known now are left out.
+#[utoipa::path(
+    get, path = "/metrics", tag = "health",
+    responses((status = 200, body = String, content_type = "text/plain; version=0.0.4"))
+)]
+async fn metrics(extract::State(state): extract::State<State>) -> impl IntoResponse {
+    let status = state.node.status().await;
+    let store = state.node.health.store.clone();
+    let usage = on_disk(move || Ok(store.usage()?)).await.ok();
+    let (mut received, mut sent) = (0, 0);
+    for (_, traffic) in state.transfer.traffic() {
+        received += traffic.received;
+        sent += traffic.sent;
+    }
+    let mut text = Exposition::default();
+    text.family("build_info", "gauge", "Always 1; the version is a label.")
+        .sample(&[("version", &status.version)], 1);
+    text.family("uptime_seconds", "gauge", "Seconds since the node started.")
+        .sample(&[], status.uptime_s);
+    text.family(
+        "ready",
+        "gauge",
+        "Whether the node listens and its store answers.",
+    )
+    .sample(&[], u64::from(status.ready));
+    text.family("peers", "gauge", "Peers connected.")
+        .sample(&[], status.peers);
+    text.family("roots", "gauge", "Roots in the store.")
+        .sample(&[], status.shares);
+    text.family("operations_running", "gauge", "Operations that run.")
+        .sample(&[], status.operations);
+    if let Some(usage) = usage {
+        text.family("store_blobs", "gauge", "Blobs in the store.")
+            .sample(&[], usage.blobs);
+        text.family("store_bytes", "gauge", "Bytes of the store, by kind.")
+            .sample(&[("kind", "content")], usage.content)
+            .sample(&[("kind", "in_place")], usage.in_place)
+            .sample(&[("kind", "metadata")], usage.metadata);
+    }
+    text.family(
+        "transfer_bytes_total",
+        "counter",
+        "Bytes of content over the network.",
+    )
+    .sample(&[("direction", "received")], received)
+    .sample(&[("direction", "sent")], sent);
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        text.text,
+    )
+}
+
+/// Text in the exposition format of Prometheus.
+#[derive(Default)]
+struct Exposition {
+    text: String,
+    family: &'static str,
+}
+
+impl Exposition {
+    fn family(&mut self, name: &'static str, kind: &str, about: &str) -> &mut Self {
+        self.family = name;
+        let _ = writeln!(
+            self.text,
+            "# HELP cardume_{name} {about}\n# TYPE cardume_{name} {kind}"
+        );
+        self
+    }
+
+    /// Labels must need no escaping but that of quotes and backslashes.
+    fn sample(&mut self, labels: &[(&str, &str)], value: u64) -> &mut Self {
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value:?}"))
+            .collect();
+        let labels = if labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", labels.join(","))
+        };
+        let _ = writeln!(self.text, "cardume_{}{labels} {value}", self.family);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_is_described_once_and_its_samples_follow() {
+        let mut text = Exposition::default();
+        text.family("a_total", "counter", "As.")
+            .sample(&[("b", "c"), ("d", "e")], 1)
+            .sample(&[], 2);
+        assert_eq!(
+            text.text,
+            "# HELP cardume_a_total As.\n# TYPE cardume_a_total counter\n\
+             cardume_a_total{b=\"c\",d=\"e\"} 1\ncardume_a_total 2\n"
+        );
+    }
+}

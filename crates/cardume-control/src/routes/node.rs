@@ -1,0 +1,82 @@
+//! The node itself.
+use std::{sync::Arc, time::Instant};
+
+use axum::{Json, extract, http::StatusCode};
+use cardume_api::{Problem, Status};
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::health;
+use crate::{caller::Caller, config::NodeInfo, operations::Operations, problem::Result};
+
+#[derive(Clone)]
+pub(super) struct State {
+    pub(super) node: Arc<NodeInfo>,
+    pub(super) health: health::State,
+    pub(super) operations: Arc<Operations>,
+    pub(super) stop: CancellationToken,
+    pub(super) started: Instant,
+}
+
+pub(super) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .routes(routes!(status))
+        .routes(routes!(config))
+        .routes(routes!(stop))
+        .routes(routes!(description))
+}
+
+impl State {
+    /// How the node is. A swarm or a store that does not answer shows as a node that is not ready.
+    pub(super) async fn status(&self) -> Status {
+        let (addresses, peers, usage) =
+            tokio::join!(self.health.addresses(), self.health.peers(), self.health.roots());
+        let ready = addresses.as_ref().is_some_and(|known| !known.listen.is_empty()) && usage.is_some();
+        let addresses = addresses.unwrap_or_default();
+        Status {
+            peer_id: self.node.peer_id.to_string(),
+            name: self.node.name.clone(),
+            version: self.node.version.clone(),
+            uptime_s: self.started.elapsed().as_secs(),
+            ready,
+            listen: addresses.listen,
+            external: addresses.external,
+            peers: peers.unwrap_or_default(),
+            network: self.node.network.clone(),
+            shares: usage.unwrap_or_default(),
+            operations: self.operations.running() as u64,
+            data_dir: self.node.data_dir.to_string_lossy().into_owned(),
+        }
+    }
+}
+
+/// How the node is.
+#[utoipa::path(get, path = "/v1/status", tag = "node", responses((status = 200, body = Status)))]
+async fn status(extract::State(state): extract::State<State>) -> Json<Status> {
+    Json(state.status().await)
+}
+
+/// The configuration the node runs with.
+#[utoipa::path(get, path = "/v1/config", tag = "node", responses((status = 200, body = serde_json::Value)))]
+async fn config(extract::State(state): extract::State<State>) -> Json<serde_json::Value> {
+    Json(state.node.config.clone())
+}
+
+/// Stops the node. For root and the node's own user.
+#[utoipa::path(
+    post, path = "/v1/stop", tag = "node",
+    responses((status = 202, description = "It stops."), (status = 403, body = Problem))
+)]
+async fn stop(caller: Caller, extract::State(state): extract::State<State>) -> Result<StatusCode> {
+    caller.check_admin()?;
+    tracing::info!("stopping: asked over the control socket");
+    // The answer under way still goes out: the server drains before it ends.
+    state.stop.cancel();
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// This description.
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "node", responses((status = 200, body = serde_json::Value)))]
+async fn description() -> Json<utoipa::openapi::OpenApi> {
+    Json(super::openapi())
+}

@@ -1,0 +1,136 @@
+//! Content of this machine, taken in and hashed anew.
+use std::{path::Path, sync::Arc};
+
+use axum::{Json, extract, http::StatusCode};
+use cardume_api::{Kind, Mode, NewShare, Operation, Problem};
+use cardume_content::{Cid, manifest::Name};
+use cardume_store::Store;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::on_disk;
+use crate::{
+    caller::Caller,
+    config::NodeInfo,
+    extract::{CidPath, Json as Body},
+    link::Links,
+    operations::{self, Operations},
+    problem::{Refused, Result},
+};
+
+#[derive(Clone)]
+pub(super) struct State {
+    pub(super) node: Arc<NodeInfo>,
+    pub(super) operations: Arc<Operations>,
+    pub(super) store: Store,
+    pub(super) exchange: cardume_exchange::Handle,
+    pub(super) links: Links,
+}
+
+pub(super) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .routes(routes!(share))
+        .routes(routes!(verify_one))
+        .routes(routes!(verify_all))
+}
+
+type Accepted = (StatusCode, Json<Operation>);
+
+/// Shares a file or a directory of this machine; the operation ends in `Shared`.
+///
+/// Paths are taken from root and the node's own user, and from others below a configured share.
+#[utoipa::path(
+    post, path = "/v1/shares", tag = "content", request_body = NewShare,
+    responses((status = 202, body = Operation), (status = 400, body = Problem), (status = 403, body = Problem))
+)]
+async fn share(
+    caller: Caller,
+    extract::State(state): extract::State<State>,
+    Body(new): Body<NewShare>,
+) -> Result<Accepted> {
+    let given = name_of(&new.path);
+    let path = {
+        let node = state.node.clone();
+        on_disk(move || {
+            caller.check_readable(&new.path, &node.shares)?;
+            // What was checked is what is taken, whatever links say later.
+            let path = new.path.canonicalize();
+            path.map_err(|error| unreadable(&new.path, &error))
+        })
+        .await?
+    };
+    let name = match new.name {
+        Some(name) => checked(name)?,
+        None => given,
+    };
+    let mode = match new.mode {
+        Some(Mode::InPlace) => cardume_store::Mode::InPlace,
+        Some(Mode::Copy) => cardume_store::Mode::Copy,
+        None if state.node.in_place => cardume_store::Mode::InPlace,
+        None => cardume_store::Mode::Copy,
+    };
+    let subject = path.to_string_lossy().into_owned();
+    let operation = state.operations.start(Kind::Share, subject, |ticket| {
+        operations::share(ticket, state.store, state.exchange, state.links, path, mode, name)
+    })?;
+    Ok((StatusCode::ACCEPTED, Json(operation)))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Refused {
+    let detail = format!("{}: {error}", path.display());
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Refused::not_found(detail),
+        std::io::ErrorKind::PermissionDenied => Refused::denied(detail),
+        _ => Refused::usage(detail),
+    }
+}
+
+/// A name that others can give a file.
+pub(super) fn checked(name: String) -> Result<String> {
+    Name::new(name.as_str())?;
+    Ok(name)
+}
+
+/// What a path is called, made fit to be a name.
+fn name_of(path: &Path) -> String {
+    let name = path
+        .file_name()
+        .map_or_else(|| "root".into(), |name| name.to_string_lossy());
+    if Name::new(name.as_ref()).is_ok() {
+        return name.into_owned();
+    }
+    let plain = |c: char| {
+        if c.is_control() || matches!(c, '/' | '\\') {
+            '_'
+        } else {
+            c
+        }
+    };
+    // As many characters as fit into 255 bytes however long each is.
+    name.chars().map(plain).take(63).collect()
+}
+
+/// Hashes one root anew; the operation ends in `Verified`.
+#[utoipa::path(
+    post, path = "/v1/files/{cid}/verify", tag = "content", params(("cid" = String, Path)),
+    responses((status = 202, body = Operation), (status = 404, body = Problem))
+)]
+async fn verify_one(extract::State(state): extract::State<State>, CidPath(cid): CidPath) -> Result<Accepted> {
+    let store = state.store.clone();
+    let root = on_disk(move || Ok(store.root(cid)?)).await?;
+    root.ok_or_else(|| Refused::not_found(format!("{cid} is no root of the store")))?;
+    verify(state, Some(cid))
+}
+
+/// Hashes everything anew; the operation ends in `Verified`.
+#[utoipa::path(post, path = "/v1/verify", tag = "content", responses((status = 202, body = Operation)))]
+async fn verify_all(extract::State(state): extract::State<State>) -> Result<Accepted> {
+    verify(state, None)
+}
+
+fn verify(state: State, cid: Option<Cid>) -> Result<Accepted> {
+    let subject = cid.map_or_else(|| "everything".to_owned(), |cid| cid.to_string());
+    let operation = state.operations.start(Kind::Verify, subject, |ticket| {
+        operations::verify(ticket, state.store, cid)
+    })?;
+    Ok((StatusCode::ACCEPTED, Json(operation)))
+}

@@ -1,0 +1,192 @@
+//! Connections answered, and the work behind them driven.
+use std::{path::Path, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, http::Request};
+use cardume_api::{Event, PeerChange};
+use cardume_connect::PeerEvent;
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::UnixStream,
+    sync::{broadcast::error::RecvError, mpsc},
+};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::{
+    caller::Caller,
+    config::{Handles, NodeInfo},
+    events::Events,
+    operations::{Operations, Work},
+    routes,
+    socket::Socket,
+};
+
+/// Connections at once; others wait in the system's queue.
+const MAX_CONNECTIONS: usize = 64;
+/// … of which operators may have so many, so that the owner always gets in.
+const MAX_OF_OPERATORS: usize = 48;
+/// Time for the head of a request, counted from when one is awaited: idle connections are closed by it too.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Fields of a head; more are an attempt to fill memory.
+const MAX_HEADERS: usize = 64;
+/// Bytes of a head, as above.
+const MAX_HEAD: usize = 16 * 1024;
+/// Time for answers under way when the node stops. Whoever reads a large file slowly must not hold it open.
+const DRAIN: Duration = Duration::from_secs(3);
+/// Pause when no connection can be taken for lack of file descriptors: trying again at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The API behind its socket.
+///
+/// Answers nothing until it is run; dropping it removes the socket.
+pub struct Server {
+    socket: Socket,
+    grouped: bool,
+    router: Router,
+    work: mpsc::Receiver<Work>,
+    events: Arc<Events>,
+    connect: cardume_connect::Handle,
+    ending: CancellationToken,
+}
+
+impl Server {
+    pub(crate) fn new(socket: Socket, grouped: bool, node: NodeInfo, handles: Handles) -> Self {
+        let ending = CancellationToken::new();
+        let events = Arc::new(Events::new(ending.clone()));
+        let (operations, work) = Operations::new(events.clone(), ending.clone());
+        let connect = handles.connect.clone();
+        let router = routes::router(node, handles, operations, events.clone());
+        Self {
+            socket,
+            grouped,
+            router,
+            work,
+            events,
+            connect,
+            ending,
+        }
+    }
+
+    /// Where the socket is.
+    pub fn socket(&self) -> &Path {
+        self.socket.path()
+    }
+
+    /// Answers callers until `stop` is cancelled; then takes no more, ends streams and running operations, lets
+    /// answers under way end within three seconds, and removes the socket.
+    ///
+    /// All connections and operations run inside this future; the disk is touched on blocking threads.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self {
+            socket,
+            grouped,
+            router,
+            mut work,
+            events,
+            connect,
+            ending,
+        } = self;
+        let _ending = ending.clone().drop_guard();
+        // Each says at its end whether it was an administrator's.
+        let mut connections = FuturesUnordered::<BoxFuture<'static, bool>>::new();
+        let mut operations = FuturesUnordered::new();
+        let peers = forward(connect, &events);
+        tokio::pin!(peers);
+        let mut of_operators = 0_usize;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = &mut peers => unreachable!("forwarding does not end"),
+                Some(work) = work.recv() => operations.push(work),
+                Some(()) = operations.next() => {}
+                Some(admin) = connections.next() => of_operators -= usize::from(!admin),
+                taken = accept(&socket, grouped), if connections.len() < MAX_CONNECTIONS => {
+                    let Some((stream, caller)) = taken else { continue };
+                    if !caller.is_admin() && of_operators >= MAX_OF_OPERATORS {
+                        tracing::warn!("too many connections of operators; one more is refused");
+                        continue;
+                    }
+                    of_operators += usize::from(!caller.is_admin());
+                    let serving = serve(stream, caller, router.clone(), ending.clone());
+                    connections.push(serving.map(move |()| caller.is_admin()).boxed());
+                }
+            }
+        }
+        drop(socket);
+        ending.cancel();
+        let drained = async {
+            while let Some(()) = operations.next().await {}
+            while connections.next().await.is_some() {}
+        };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            tracing::info!("answers under way were cut off");
+        }
+    }
+}
+
+async fn accept(socket: &Socket, grouped: bool) -> Option<(UnixStream, Caller)> {
+    match socket.listener().accept().await {
+        Ok((stream, _)) => {
+            let caller = Caller::of(&stream, grouped).ok()?;
+            Some((stream, caller))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no connection could be taken");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// Answers one connection to its end, or until the answer under way when the node stops.
+async fn serve(stream: UnixStream, caller: Caller, router: Router, ending: CancellationToken) {
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(caller);
+        router.clone().oneshot(request)
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEAD);
+    let connection = http.serve_connection(TokioIo::new(stream), answer);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = ending.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a control connection ended early");
+    }
+}
+
+/// Passes on who comes and goes. Never ends: without a swarm there is nothing to tell.
+async fn forward(connect: cardume_connect::Handle, events: &Events) {
+    let mut changes = connect.events();
+    loop {
+        let event = match changes.recv().await {
+            Ok(PeerEvent::Connected(peer)) => change(peer, PeerChange::Connected, None),
+            Ok(PeerEvent::Disconnected(peer)) => change(peer, PeerChange::Disconnected, None),
+            Ok(PeerEvent::Identified { peer, agent, .. }) => {
+                change(peer, PeerChange::Identified, Some(agent))
+            }
+            Err(RecvError::Lagged(count)) => Event::Lost { count: Some(count) },
+            Err(RecvError::Closed) => std::future::pending().await,
+        };
+        events.publish(&event);
+    }
+}
+
+fn change(peer: libp2p_identity::PeerId, change: PeerChange, agent: Option<String>) -> Event {
+    Event::Peer {
+        peer_id: peer.to_string(),
+        change,
+        agent,
+    }
+}
