@@ -32,9 +32,6 @@ const MAX_PACKET: usize = 96 * 1024;
 /// How long one request to one peer may take.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often buckets are refreshed; also done soon after a new peer enters a small table.
-const BOOTSTRAP_INTERVAL: Duration = Duration::from_secs(5 * 60);
-
 /// How often stored values are handed to the peers that are now the closest.
 const REPLICATION_INTERVAL: Duration = Duration::from_secs(3600);
 
@@ -178,7 +175,8 @@ impl Config {
             .set_kbucket_size(kad::K_VALUE)
             .set_kbucket_pending_timeout(Duration::from_secs(60))
             .set_caching(kad::Caching::Disabled)
-            .set_periodic_bootstrap_interval(Some(BOOTSTRAP_INTERVAL));
+            // The driver's sweep does it: this one warns every time it finds an empty table.
+            .set_periodic_bootstrap_interval(None);
         config
     }
 }

@@ -26,8 +26,12 @@ use crate::{
     routing::{Routing, table_size},
 };
 
-/// How often what has expired is forgotten and the table is looked over.
+/// How often what has expired is forgotten.
 const SWEEP: Duration = Duration::from_secs(30);
+
+/// How many sweeps apart the buckets are refreshed: every 5 minutes. The inner behaviour does it on its
+/// own soon after a peer has entered a small table.
+const BOOTSTRAP: u32 = 10;
 
 /// What the DHT does with commands and events.
 pub struct Kad {
@@ -37,6 +41,7 @@ pub struct Kad {
     routing: Routing,
     /// Made when first polled: only then is there surely a runtime.
     sweep: Option<Pin<Box<Sleep>>>,
+    sweeps: u32,
 }
 
 impl Kad {
@@ -50,6 +55,7 @@ impl Kad {
             reach,
             routing: Routing::default(),
             sweep: None,
+            sweeps: 0,
         }
     }
 
@@ -138,7 +144,12 @@ impl Kad {
         let timer = self.sweep.get_or_insert_with(|| Box::pin(sleep(SWEEP)));
         std::task::ready!(timer.as_mut().poll(cx));
         self.sweep = None;
+        self.sweeps = self.sweeps.wrapping_add(1);
         dht.store_mut().expire(Instant::now());
+        if self.sweeps.is_multiple_of(BOOTSTRAP) && table_size(dht) > 0 {
+            // It fails on an empty table only.
+            let _ = dht.bootstrap();
+        }
         Poll::Ready(())
     }
 }

@@ -21,6 +21,7 @@ mod command;
 mod config;
 mod disk;
 mod driver;
+mod found;
 mod handle;
 mod inner;
 mod journal;

@@ -1,25 +1,21 @@
 //! The lookups under way, and what has come of them.
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    future::Future,
-    pin::Pin,
+    collections::{HashMap, VecDeque},
     task::{Context, Poll},
     time::Instant,
 };
 
-use libp2p_core::Endpoint;
 use libp2p_identity::PeerId;
 use libp2p_kad::{
-    self as kad, GetClosestPeersError, GetProvidersOk, GetRecordError, GetRecordOk, PutRecordError, QueryId,
-    QueryResult, Quorum, Record, RecordKey as Key, store::RecordStore as _,
+    self as kad, GetClosestPeersError, GetRecordError, GetRecordOk, PutRecordError, QueryId, QueryResult,
+    Quorum, Record, RecordKey as Key, store::RecordStore as _,
 };
-use libp2p_swarm::{ConnectionId, NetworkBehaviour as _};
-use multiaddr::Multiaddr;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::{
     command::Lookup,
     config::TTL,
+    found::{Providers, addresses, append},
     handle::{KadError, Provider},
     inner::Dht,
     routing::{Routing, table_size},
@@ -29,12 +25,6 @@ type Reply<T> = oneshot::Sender<Result<T, KadError>>;
 
 /// Lookups that may wait for a place; more stay in the mailbox, where their callers feel it.
 const WAITING: usize = 64;
-
-/// Providers told of by one lookup: a liar may name thousands.
-const MAX_FOUND: usize = 256;
-
-/// Addresses told of one peer.
-const MAX_TOLD: usize = 16;
 
 /// Peers that must agree on a value for a lookup to end early.
 const AGREEMENT: usize = 3;
@@ -52,16 +42,6 @@ enum Running {
     Find(PeerId, Reply<Vec<Provider>>),
     Get(Vec<(Vec<u8>, usize)>, Reply<Vec<u8>>),
     Put(Reply<()>),
-}
-
-struct Providers {
-    key: Key,
-    found: mpsc::Sender<Provider>,
-    /// Done when the reader has gone.
-    gone: Pin<Box<dyn Future<Output = ()> + Send>>,
-    told: HashSet<PeerId>,
-    /// Named by somebody, but with no address so far.
-    bare: HashSet<PeerId>,
 }
 
 impl Lookups {
@@ -213,89 +193,10 @@ impl Lookups {
 impl Running {
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Providers(lookup) => lookup.gone.as_mut().poll(cx),
+            Self::Providers(lookup) => lookup.poll_gone(cx),
             Self::Find(_, reply) => reply.poll_closed(cx),
             Self::Get(_, reply) => reply.poll_closed(cx),
             Self::Put(reply) => reply.poll_closed(cx),
-        }
-    }
-}
-
-impl Providers {
-    fn new(key: Key, found: mpsc::Sender<Provider>) -> Self {
-        let sender = found.clone();
-        Self {
-            key,
-            found,
-            gone: Box::pin(async move { sender.closed().await }),
-            told: HashSet::new(),
-            bare: HashSet::new(),
-        }
-    }
-
-    /// Tells of the peers named; whether the lookup has told enough.
-    ///
-    /// Addresses are taken now: those that came with the answer are known only as long as the lookup runs.
-    fn on_found(&mut self, dht: &mut Dht, routing: &Routing, local: &PeerId, found: GetProvidersOk) -> bool {
-        let GetProvidersOk::FoundProviders { providers, .. } = found else {
-            return false;
-        };
-        let stored = dht.store_mut().providers(&self.key);
-        for peer in providers {
-            if peer == *local || self.told.contains(&peer) || self.told.len() >= MAX_FOUND {
-                continue;
-            }
-            let mut addresses = addresses(dht, &peer);
-            for record in stored.iter().filter(|record| record.provider == peer) {
-                append(&mut addresses, &peer, record.addresses.iter().cloned());
-            }
-            if addresses.is_empty() && !routing.is_connected(&peer) {
-                if self.bare.len() < MAX_FOUND {
-                    self.bare.insert(peer);
-                }
-                continue;
-            }
-            self.bare.remove(&peer);
-            self.tell(Provider { peer, addresses });
-        }
-        self.told.len() >= MAX_FOUND
-    }
-
-    fn on_end(mut self) {
-        for peer in std::mem::take(&mut self.bare) {
-            let addresses = Vec::new();
-            self.tell(Provider { peer, addresses });
-        }
-    }
-
-    /// A full channel drops the provider, not the swarm's time; another peer's answer may name it again.
-    fn tell(&mut self, provider: Provider) {
-        let peer = provider.peer;
-        if self.found.try_send(provider).is_ok() {
-            self.told.insert(peer);
-        }
-    }
-}
-
-/// Where a peer is, by the routing table and the lookups that run.
-///
-/// This is what the behaviour answers when the swarm dials the peer, and has no side effects there.
-fn addresses(dht: &mut Dht, peer: &PeerId) -> Vec<Multiaddr> {
-    let id = ConnectionId::new_unchecked(0);
-    let known = dht.handle_pending_outbound_connection(id, Some(*peer), &[], Endpoint::Dialer);
-    let mut addresses = Vec::new();
-    append(&mut addresses, peer, known.unwrap_or_default());
-    addresses
-}
-
-/// Adds addresses, each once and each with the peer's id at its end.
-fn append(to: &mut Vec<Multiaddr>, peer: &PeerId, from: impl IntoIterator<Item = Multiaddr>) {
-    for address in from {
-        let Ok(address) = address.with_p2p(*peer) else {
-            continue;
-        };
-        if to.len() < MAX_TOLD && !to.contains(&address) {
-            to.push(address);
         }
     }
 }
@@ -350,26 +251,6 @@ fn put(result: kad::PutRecordResult) -> Result<(), KadError> {
 mod tests {
     use super::*;
 
-    fn provider() -> Provider {
-        Provider {
-            peer: PeerId::random(),
-            addresses: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_slow_reader_misses_providers_and_holds_up_nothing() {
-        let (found, mut reader) = mpsc::channel(1);
-        let mut lookup = Providers::new(Key::new(b"key"), found);
-        let (first, second) = (provider(), provider());
-        lookup.tell(first.clone());
-        lookup.tell(second.clone());
-        assert_eq!(reader.try_recv().ok(), Some(first));
-        assert!(reader.try_recv().is_err());
-        lookup.tell(second.clone());
-        assert_eq!(reader.try_recv().ok(), Some(second), "it may be told of again");
-    }
-
     #[test]
     fn the_value_most_peers_agree_on_is_read() {
         let votes = vec![(b"lie".to_vec(), 1), (b"true".to_vec(), 2), (b"old".to_vec(), 1)];
@@ -377,19 +258,5 @@ mod tests {
         let tie = vec![(b"our copy".to_vec(), 1), (b"the network's".to_vec(), 1)];
         assert_eq!(most_agreed(tie), Some(b"the network's".to_vec()));
         assert_eq!(most_agreed(Vec::new()), None);
-    }
-
-    #[test]
-    fn addresses_are_told_once_each_and_with_the_peer_they_lead_to() {
-        let (peer, other) = (PeerId::random(), PeerId::random());
-        let plain: Multiaddr = "/ip4/192.0.2.1/tcp/4011".parse().unwrap();
-        let full = plain.clone().with_p2p(peer).unwrap();
-        let foreign = plain.clone().with_p2p(other).unwrap();
-        let mut addresses = Vec::new();
-        append(&mut addresses, &peer, [plain, full.clone(), foreign]);
-        assert_eq!(addresses, [full]);
-        let many = (0..100).map(|port| format!("/ip4/192.0.2.1/tcp/{port}").parse().unwrap());
-        append(&mut addresses, &peer, many);
-        assert_eq!(addresses.len(), MAX_TOLD);
     }
 }

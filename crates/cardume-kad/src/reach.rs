@@ -1,11 +1,10 @@
 //! Where this node is: on a local network or a wide one, and which of its addresses it says there.
 use std::collections::HashMap;
 
-use libp2p_core::transport::ListenerId;
 use libp2p_kad as kad;
 use libp2p_swarm::{
     ConnectionId, FromSwarm, NetworkBehaviour as _,
-    behaviour::{ExpiredListenAddr, ExternalAddrConfirmed, ExternalAddrExpired, NewListenAddr},
+    behaviour::{ExternalAddrConfirmed, ExternalAddrExpired},
 };
 use multiaddr::Multiaddr;
 
@@ -18,7 +17,6 @@ pub(crate) struct Reach {
     connections: HashMap<ConnectionId, bool>,
     wide: usize,
     external: Vec<Multiaddr>,
-    listening: Vec<(ListenerId, Multiaddr)>,
     hidden: bool,
     told: Option<kad::Mode>,
 }
@@ -30,7 +28,6 @@ impl Reach {
             connections: HashMap::new(),
             wide: 0,
             external: Vec::new(),
-            listening: Vec::new(),
             hidden: false,
             told: None,
         }
@@ -41,12 +38,15 @@ impl Reach {
         self.wide > 0
     }
 
-    /// Whether the inner behaviour may be told: on a wide network it does not learn addresses of a local
-    /// one, for it would say them to strangers.
+    /// Whether the inner behaviour may be told.
+    ///
+    /// On a wide network it does not learn addresses of a local one, for it would say them to strangers.
+    /// It never learns listen addresses, confirmed or not: it would say those as well, and on each of them
+    /// ask an empty routing table for a way in, and warn of that.
     pub(crate) fn sees(&self, event: &FromSwarm<'_>) -> bool {
         match event {
-            FromSwarm::ExternalAddrConfirmed(ExternalAddrConfirmed { addr })
-            | FromSwarm::NewListenAddr(NewListenAddr { addr, .. }) => !(self.hidden && is_local(addr)),
+            FromSwarm::ExternalAddrConfirmed(e) => !(self.hidden && is_local(e.addr)),
+            FromSwarm::NewListenAddr(_) => false,
             _ => true,
         }
     }
@@ -66,11 +66,6 @@ impl Reach {
                 self.external.push(e.addr.clone());
             }
             FromSwarm::ExternalAddrExpired(e) => self.external.retain(|a| a != e.addr),
-            FromSwarm::NewListenAddr(e) => self.listening.push((e.listener_id, e.addr.clone())),
-            FromSwarm::ExpiredListenAddr(e) => {
-                self.listening
-                    .retain(|(id, a)| *id != e.listener_id || a != e.addr);
-            }
             _ => return,
         }
         self.settle(dht);
@@ -114,14 +109,6 @@ impl Reach {
                 FromSwarm::ExternalAddrExpired(ExternalAddrExpired { addr })
             } else {
                 FromSwarm::ExternalAddrConfirmed(ExternalAddrConfirmed { addr })
-            });
-        }
-        for (listener_id, addr) in self.listening.iter().filter(|(_, a)| is_local(a)) {
-            let listener_id = *listener_id;
-            dht.on_swarm_event(if self.hidden {
-                FromSwarm::ExpiredListenAddr(ExpiredListenAddr { listener_id, addr })
-            } else {
-                FromSwarm::NewListenAddr(NewListenAddr { listener_id, addr })
             });
         }
     }
