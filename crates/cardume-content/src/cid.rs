@@ -163,11 +163,14 @@ impl FromStr for Cid {
                 s.len()
             )));
         }
-        // The library would take a gateway's path too; a CID is a CID.
-        if let Some(odd) = s.chars().find(|c| !c.is_ascii_graphic() || *c == '/') {
-            return Err(ParseCidError::Malformed(format!("{odd:?} has no place in it")));
+        // Version 0 is base58 without a prefix (CID specification, section "How does it work?").
+        if s.len() == 46 && s.starts_with("Qm") {
+            return Err(ParseCidError::Version(0));
         }
-        Self::try_from(cid::Cid::try_from(s).map_err(malformed)?)
+        let (_, bytes) = cid::multibase::decode(s).map_err(|_| {
+            ParseCidError::Malformed(format!("{s:?} does not decode; ours begin bafkr4i or bafyr4i"))
+        })?;
+        Self::from_bytes(&bytes)
     }
 }
 
@@ -255,5 +258,11 @@ pub enum ParseCidError {
 }
 
 fn malformed(error: cid::Error) -> ParseCidError {
-    ParseCidError::Malformed(error.to_string())
+    let reason = match error {
+        cid::Error::InputTooShort | cid::Error::Io(_) => "it ends too early",
+        cid::Error::VarIntDecodeError => "a number in it is malformed",
+        cid::Error::InvalidCidVersion => "its version is unknown",
+        _ => "its multihash is malformed or cut short",
+    };
+    ParseCidError::Malformed(reason.to_owned())
 }

@@ -73,6 +73,22 @@ fn other_cids_are_refused_by_name() {
 }
 
 #[test]
+fn mistakes_are_named() {
+    let shown = |text: &str| text.parse::<Cid>().unwrap_err().to_string();
+    let blob = Cid::blob(Hash::of(b"")).to_string();
+    assert_eq!(
+        shown("film.mp4"),
+        "not a CID: \"film.mp4\" does not decode; ours begin bafkr4i or bafyr4i"
+    );
+    assert_eq!(
+        shown(&blob[..57]),
+        "not a CID: its multihash is malformed or cut short"
+    );
+    assert_eq!(shown(&format!("{blob}aa")), "not a CID: there are bytes after it");
+    assert_eq!(shown("b"), "not a CID: it ends too early");
+}
+
+#[test]
 fn bytes_after_a_cid_are_refused() {
     let mut bytes = Cid::blob(Hash::of(b"")).to_bytes().to_vec();
     bytes.push(0);
