@@ -65,6 +65,7 @@ fn groups(size: u64, range: Range<u64>) -> Range<u64> {
 /// Appends the slice of `range` to `out`, verifying every byte read on the way.
 ///
 /// `data(offset, buffer)` fills the buffer with bytes of the blob, `tree(offset, buffer)` with its tree.
+/// Who makes many slices does well to use one `out` again: fresh memory costs more than hashing.
 ///
 /// # Errors
 ///
