@@ -1,7 +1,7 @@
 //! What is bounded, and what the bounds must not break.
 use std::time::Duration;
 
-use cardume_transfer::{Config, Request, RequestError, Response};
+use cardume_transfer::{Config, Item, Request, RequestError, Response, message::MAX_PAYLOAD};
 use futures::{FutureExt as _, StreamExt as _, future::join_all, stream::FuturesUnordered};
 use libp2p_identity::PeerId;
 
@@ -245,4 +245,34 @@ async fn a_caller_that_goes_away_while_dialling_takes_nobody_with_it() {
     b.serve(|_| slice(b"here"));
     let answers = within(others).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+}
+
+#[tokio::test]
+async fn the_largest_answer_arrives_and_a_larger_one_is_not_sent() {
+    let (a, b) = pair(Config::default(), Config::default()).await;
+    let peer = b.peer();
+    let (handle, _server) = a.run();
+    let (_b, mut server) = b.run();
+    for len in [MAX_PAYLOAD, MAX_PAYLOAD + 1] {
+        let items = vec![Item::Blob {
+            size: 4 << 20,
+            slice: vec![7; len as usize].into(),
+        }];
+        let (request, response) = (Request::GetMany { cids: vec![cid(1)] }, Response::Many { items });
+        let serve = async {
+            within(server.next())
+                .await
+                .unwrap()
+                .responder
+                .send(response.clone())
+        };
+        let (answer, ()) = tokio::join!(within(handle.request(peer, request)), serve);
+        match answer {
+            Ok(answer) => assert!(len == MAX_PAYLOAD && answer == response),
+            Err(error) => assert!(
+                len > MAX_PAYLOAD && matches!(error, RequestError::Lost(_)),
+                "{error}"
+            ),
+        }
+    }
 }
