@@ -1,6 +1,7 @@
 //! What a file or a directory is on this network.
 //!
-//! Pure: no disk, no network, no clock, no tasks. Everything here is bytes in, bytes out.
+//! Pure: no disk, no network, no clock, no tasks. Everything here is bytes in, bytes out. Hashing a large blob
+//! borrows the threads of the rayon pool it is called in.
 //!
 //! # Invariants
 //!
