@@ -1,8 +1,8 @@
 //! A limit on inbound connections from one place, which a single host cannot get round by changing its key.
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     convert::Infallible,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr},
     task::{Context, Poll},
 };
 
@@ -15,34 +15,40 @@ use libp2p_swarm::{
 
 use crate::address::{Scope, ip, scope};
 
-/// Where a connection comes from: an IPv4 address, or the /56 that a provider gives one customer.
+/// Customers that one IPv6 site may look like before they count as one source.
+const CUSTOMERS: u32 = 8;
+
+/// Where a connection comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Source {
+    /// One address.
     V4(Ipv4Addr),
-    V6([u8; 7]),
+    /// The /56 that a provider gives one customer.
+    Customer([u8; 7]),
+    /// The /48 that a provider gives one site, which has 256 of those.
+    Site([u8; 6]),
 }
 
 impl Source {
-    /// `None` for sources without a limit: this host and private networks.
-    fn of(remote: &Multiaddr) -> Option<Self> {
-        if scope(remote) != Scope::Public {
-            return None;
-        }
-        match ip(remote)? {
-            IpAddr::V4(ip) => Some(Self::V4(ip)),
-            IpAddr::V6(ip) => Some(Self::V6(prefix(ip))),
+    /// Everything that a connection counts for; nothing for this host and private networks.
+    fn of(remote: &Multiaddr) -> Vec<Self> {
+        match ip(remote).filter(|_| scope(remote) == Scope::Public) {
+            Some(IpAddr::V4(ip)) => vec![Self::V4(ip)],
+            Some(IpAddr::V6(ip)) => {
+                let [a, b, c, d, e, f, g, ..] = ip.octets();
+                vec![
+                    Self::Customer([a, b, c, d, e, f, g]),
+                    Self::Site([a, b, c, d, e, f]),
+                ]
+            }
+            None => Vec::new(),
         }
     }
 }
 
-fn prefix(ip: Ipv6Addr) -> [u8; 7] {
-    let [a, b, c, d, e, f, g, ..] = ip.octets();
-    [a, b, c, d, e, f, g]
-}
-
 /// Why an inbound connection was refused.
 #[derive(Debug, thiserror::Error)]
-#[error("more than {limit} inbound connections from one address")]
+#[error("more than {limit} inbound connections from one place")]
 pub(crate) struct TooManyFromSource {
     limit: u32,
 }
@@ -50,7 +56,7 @@ pub(crate) struct TooManyFromSource {
 /// Counts inbound connections, from the first packet on, and refuses those above the limit.
 pub struct Behaviour {
     limit: u32,
-    held: HashMap<ConnectionId, Source>,
+    held: HashMap<ConnectionId, Vec<Source>>,
     counts: HashMap<Source, u32>,
 }
 
@@ -64,27 +70,37 @@ impl Behaviour {
     }
 
     fn take(&mut self, id: ConnectionId, remote: &Multiaddr) -> Result<(), TooManyFromSource> {
-        let Some(source) = Source::of(remote) else {
-            return Ok(());
-        };
-        let count = self.counts.entry(source).or_default();
-        if *count >= self.limit {
-            return Err(TooManyFromSource { limit: self.limit });
+        let sources = Source::of(remote);
+        for source in &sources {
+            let limit = self.limit_of(*source);
+            if self.counts.get(source).copied().unwrap_or(0) >= limit {
+                return Err(TooManyFromSource { limit });
+            }
         }
-        *count += 1;
-        self.held.insert(id, source);
+        if !sources.is_empty() {
+            sources
+                .iter()
+                .for_each(|source| *self.counts.entry(*source).or_default() += 1);
+            self.held.insert(id, sources);
+        }
         Ok(())
     }
 
     fn free(&mut self, id: ConnectionId) {
-        let Some(source) = self.held.remove(&id) else {
-            return;
-        };
-        if let Some(count) = self.counts.get_mut(&source) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.counts.remove(&source);
+        for source in self.held.remove(&id).into_iter().flatten() {
+            if let Entry::Occupied(mut count) = self.counts.entry(source) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
             }
+        }
+    }
+
+    fn limit_of(&self, source: Source) -> u32 {
+        match source {
+            Source::V4(_) | Source::Customer(_) => self.limit,
+            Source::Site(_) => self.limit.saturating_mul(CUSTOMERS),
         }
     }
 }
@@ -191,6 +207,16 @@ mod tests {
         limits
             .take(id(3), &address("/ip6/2001:db8:0:100::1/tcp/1"))
             .unwrap();
+    }
+
+    #[test]
+    fn one_ipv6_site_cannot_pass_for_a_crowd_of_customers() {
+        let mut limits = Behaviour::new(1);
+        let customer = |number: usize| address(&format!("/ip6/2001:db8:0:{number:x}00::1/tcp/1"));
+        (0..8).for_each(|number| limits.take(id(number), &customer(number)).unwrap());
+        limits.take(id(8), &customer(8)).unwrap_err();
+        limits.free(id(0));
+        limits.take(id(9), &customer(8)).unwrap();
     }
 
     #[test]
