@@ -52,6 +52,7 @@ struct Card {
     seen: u64,
     /// When it was last touched, in ticks of the book.
     used: u64,
+    is_connected: bool,
 }
 
 impl Card {
@@ -139,12 +140,22 @@ impl Book {
         }
         let card = self.touch(peer);
         card.seen = now;
+        card.is_connected = true;
         if let Some(entry) = dialled.map(bare).and_then(|address| card.entry(&address)) {
             entry.proven = true;
             entry.failures = 0;
         }
         card.entries.sort_by_key(Entry::rank);
         self.changed = true;
+    }
+
+    /// Notes that the last connection is gone.
+    pub(crate) fn parted(&mut self, peer: PeerId, now: u64) {
+        if let Some(card) = self.cards.get_mut(&peer) {
+            card.is_connected = false;
+            card.seen = now;
+            self.changed = true;
+        }
     }
 
     /// Notes that nobody answered at `address`.
@@ -183,15 +194,15 @@ impl Book {
             .collect()
     }
 
-    /// The peers we were connected to, the last one first.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
+    /// The peers we are and were connected to, the last one first.
+    pub(crate) fn seen(&self, now: u64) -> Vec<Seen> {
         let mut seen: Vec<_> = self
             .cards
             .iter()
             .filter(|(_, card)| card.seen > 0 && !card.entries.is_empty())
             .map(|(peer, card)| Seen {
                 peer: *peer,
-                seen: card.seen,
+                seen: if card.is_connected { now } else { card.seen },
                 addresses: card.entries.iter().map(|e| e.address.clone()).collect(),
             })
             .collect();
@@ -200,8 +211,8 @@ impl Book {
     }
 
     /// What the file should keep, if that has changed since the last call.
-    pub(crate) fn take_changed(&mut self) -> Option<Vec<Seen>> {
-        std::mem::take(&mut self.changed).then(|| self.seen())
+    pub(crate) fn take_changed(&mut self, now: u64) -> Option<Vec<Seen>> {
+        std::mem::take(&mut self.changed).then(|| self.seen(now))
     }
 
     /// Says that what was taken did not reach the file.
@@ -216,7 +227,7 @@ impl Book {
             let least = self
                 .cards
                 .iter()
-                .min_by_key(|(_, card)| (card.is_configured(), card.seen > 0, card.used))
+                .min_by_key(|(_, card)| (card.is_configured(), card.is_connected, card.seen > 0, card.used))
                 .map(|(peer, _)| *peer);
             least.and_then(|peer| self.cards.remove(&peer));
         }
@@ -298,14 +309,16 @@ mod tests {
     fn only_peers_we_were_connected_to_are_kept_on_disk() {
         let (mut book, friend) = (Book::default(), PeerId::random());
         book.learn(PeerId::random(), &address(1), false);
-        assert_eq!(book.take_changed(), None);
+        assert_eq!(book.take_changed(9), None);
         book.connected(friend, Some(&address(2)), 7);
         let kept = Seen {
             peer: friend,
-            seen: 7,
+            seen: 9,
             addresses: vec![address(2)],
         };
-        assert_eq!(book.take_changed(), Some(vec![kept]));
-        assert_eq!(book.take_changed(), None);
+        assert_eq!(book.take_changed(9), Some(vec![kept.clone()]));
+        assert_eq!(book.take_changed(9), None);
+        book.parted(friend, 11);
+        assert_eq!(book.take_changed(15), Some(vec![Seen { seen: 11, ..kept }]));
     }
 }

@@ -7,21 +7,18 @@ use crate::book::{behaviour::Shared, file};
 
 /// The book is written at most once in this time, however often peers come and go.
 const PAUSE: Duration = Duration::from_secs(5);
+/// A disk that is full stays so for a while; nobody reads the same warning every few seconds.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(300);
 
 /// Writes the address book down when it has changed.
 pub struct Server {
     book: Shared,
     path: PathBuf,
-    pause: Duration,
 }
 
 impl Server {
     pub(crate) fn new(book: Shared, path: PathBuf) -> Self {
-        Self {
-            book,
-            path,
-            pause: PAUSE,
-        }
+        Self { book, path }
     }
 
     /// Runs until `stop` ends, and then writes what is left.
@@ -35,26 +32,31 @@ impl Server {
             () = self.keep() => {}
             _ = stop => {}
         }
-        self.write().await;
+        let _ = self.write().await;
     }
 
     async fn keep(&self) {
         loop {
             self.book.changed().await;
-            tokio::time::sleep(self.pause).await;
-            self.write().await;
+            tokio::time::sleep(PAUSE).await;
+            if !self.write().await {
+                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+            }
         }
     }
 
-    async fn write(&self) {
-        let Some(peers) = self.book.lock().take_changed() else {
-            return;
+    /// Whether the file has what it should.
+    async fn write(&self) -> bool {
+        let Some(peers) = self.book.take_changed() else {
+            return true;
         };
         let path = self.path.clone();
         let written = spawn_blocking(move || file::save(&path, peers)).await;
-        if let Err(error) = written.map_err(io::Error::other).flatten() {
-            self.book.lock().put_back();
-            tracing::warn!(file = %self.path.display(), %error, "the address book cannot be written");
-        }
+        let Err(error) = written.map_err(io::Error::other).flatten() else {
+            return true;
+        };
+        self.book.put_back();
+        tracing::warn!(file = %self.path.display(), %error, "the address book cannot be written");
+        false
     }
 }

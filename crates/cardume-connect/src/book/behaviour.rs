@@ -10,12 +10,13 @@ use std::{
 use libp2p_core::{ConnectedPoint, Endpoint, Multiaddr, transport::PortUse};
 use libp2p_identity::PeerId;
 use libp2p_swarm::{
-    ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm, NetworkBehaviour, THandler,
-    THandlerInEvent, THandlerOutEvent, ToSwarm, behaviour::ConnectionEstablished, dial_opts::DialOpts, dummy,
+    ConnectionClosed, ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm, NetworkBehaviour,
+    THandler, THandlerInEvent, THandlerOutEvent, ToSwarm, behaviour::ConnectionEstablished,
+    dial_opts::DialOpts, dummy,
 };
 use tokio::sync::Notify;
 
-use super::Book;
+use super::{Book, Seen};
 
 /// Peers of the last run dialled at the start: enough to find a network again, too few to be a flood.
 const GREETED: usize = 32;
@@ -37,6 +38,16 @@ impl Shared {
     /// Waits until there may be something to write down.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    /// What the file should keep, if that has changed since the last call.
+    pub(crate) fn take_changed(&self) -> Option<Vec<Seen>> {
+        self.lock().take_changed(now())
+    }
+
+    /// Says that what was taken did not reach the file.
+    pub(crate) fn put_back(&self) {
+        self.update(Book::put_back);
     }
 
     fn update(&self, change: impl FnOnce(&mut Book)) {
@@ -61,7 +72,7 @@ impl Behaviour {
     pub(crate) fn new(book: Shared) -> Self {
         let greet = book
             .lock()
-            .seen()
+            .seen(0)
             .iter()
             .take(GREETED)
             .map(|seen| seen.peer)
@@ -92,6 +103,13 @@ impl Behaviour {
                 book.failed(event.peer_id, address);
             }
         });
+    }
+
+    fn on_closed(&mut self, event: ConnectionClosed<'_>) {
+        self.connections = self.connections.saturating_sub(1);
+        if event.remaining_established == 0 {
+            self.book.update(|book| book.parted(event.peer_id, now()));
+        }
     }
 
     fn on_dial_failure(&mut self, event: DialFailure<'_>) {
@@ -158,7 +176,7 @@ impl NetworkBehaviour for Behaviour {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(established) => self.on_established(established),
-            FromSwarm::ConnectionClosed(_) => self.connections = self.connections.saturating_sub(1),
+            FromSwarm::ConnectionClosed(closed) => self.on_closed(closed),
             FromSwarm::DialFailure(failure) => self.on_dial_failure(failure),
             FromSwarm::NewExternalAddrOfPeer(told) => {
                 self.book
