@@ -8,7 +8,6 @@ use cardume_behaviour::Driven;
 use libp2p_allow_block_list as block_list;
 use libp2p_connection_limits::{self as connection_limits, ConnectionLimits};
 use libp2p_identity::{Keypair, PeerId};
-use libp2p_memory_connection_limits as memory_limits;
 use libp2p_ping as ping;
 use multiaddr::{Multiaddr, Protocol};
 
@@ -18,13 +17,13 @@ use crate::{
     announce,
     book::{self, behaviour::Shared},
     driver::{Driver, Inner},
-    identify, keep, limits, orders,
+    identify, keep, limits, memory, orders,
 };
 
 /// Commands that wait for the swarm; more callers than these wait for room.
 const MAILBOX: usize = 256;
 
-/// How often a connection is pinged; twice in a row unanswered and it is closed, see [`Driver`].
+/// How often a connection is pinged; after three pings in a row without an answer it is closed.
 const PING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(15);
 /// How long a peer may take to answer a ping.
 const PING_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
@@ -55,7 +54,7 @@ pub struct Config {
     pub idle_timeout: cardume_units::Duration,
     /// Time for a connection to be made, with all its handshakes.
     pub dial_timeout: cardume_units::Duration,
-    /// Resident memory above which new connections are refused.
+    /// Memory of the process, without files it has mapped, above which new connections are refused.
     pub memory_ceiling: cardume_units::Size,
 }
 
@@ -158,7 +157,7 @@ impl Config {
         let inner = Inner {
             sources: limits::Behaviour::new(self.max_per_address),
             totals: self.totals(peers.values().map(|peer| peer.id)),
-            memory: memory_limits::Behaviour::with_max_bytes(self.memory_bytes()),
+            memory: memory::Behaviour::new(self.memory_ceiling.get()),
             blocked: block_list::Behaviour::default(),
             identify: identify::Scoped::new(&key.public(), network, &agent),
             ping: ping::Behaviour::new(
@@ -190,38 +189,64 @@ impl Config {
         totals
     }
 
-    fn memory_bytes(&self) -> usize {
-        usize::try_from(self.memory_ceiling.get()).unwrap_or(usize::MAX)
+    /// Finds every mistake that [`build`](Self::build) would stop at, but for naming the node itself.
+    pub fn check(&self, peers: &BTreeMap<String, Peer>) -> Vec<BuildError> {
+        let bootstrap = self
+            .bootstrap
+            .iter()
+            .filter_map(|address| bootstrap(address).err());
+        bootstrap
+            .chain(peers.iter().flat_map(|(name, peer)| peer.check(name)))
+            .collect()
     }
 
     fn named(&self, local: PeerId, peers: &BTreeMap<String, Peer>) -> Result<Named, BuildError> {
+        if let Some(mistake) = self.check(peers).into_iter().next() {
+            return Err(mistake);
+        }
         let mut named = Named::default();
-        for address in &self.bootstrap {
-            let Some(Protocol::P2p(peer)) = address.iter().last() else {
-                return Err(BuildError::Anonymous(address.clone()));
-            };
+        for (peer, address) in self
+            .bootstrap
+            .iter()
+            .filter_map(|address| bootstrap(address).ok())
+        {
             // One list of bootstrap peers is written for all of them, and so has each of them in it.
             if peer != local {
                 named.bootstrap.insert(peer);
-                named.addresses.push((peer, bare(address)));
+                named.addresses.push((peer, address));
             }
         }
         for (name, peer) in peers {
             if peer.id == local {
                 return Err(BuildError::Myself(format!("peer.{name}")));
             }
-            for address in &peer.addresses {
-                if matches!(address.iter().last(), Some(Protocol::P2p(id)) if id != peer.id) {
-                    let (name, address) = (name.clone(), address.clone());
-                    return Err(BuildError::OtherPeer { name, address });
-                }
-                named.addresses.push((peer.id, bare(address)));
-            }
+            named
+                .addresses
+                .extend(peer.addresses.iter().map(|address| (peer.id, bare(address))));
             if peer.keep {
                 named.keep.insert(peer.id);
             }
         }
         Ok(named)
+    }
+}
+
+fn bootstrap(address: &Multiaddr) -> Result<(PeerId, Multiaddr), BuildError> {
+    match address.iter().last() {
+        Some(Protocol::P2p(peer)) => Ok((peer, bare(address))),
+        _ => Err(BuildError::Anonymous(address.clone())),
+    }
+}
+
+impl Peer {
+    fn check(&self, name: &str) -> Vec<BuildError> {
+        let other =
+            |address: &&Multiaddr| matches!(address.iter().last(), Some(Protocol::P2p(id)) if id != self.id);
+        let mistake = |address: &Multiaddr| BuildError::OtherPeer {
+            name: name.to_owned(),
+            address: address.clone(),
+        };
+        self.addresses.iter().filter(other).map(mistake).collect()
     }
 }
 
@@ -255,6 +280,7 @@ mod tests {
         };
         let error = build(&config, &key, &BTreeMap::new()).unwrap_err();
         assert_eq!(error, BuildError::Anonymous(address.clone()));
+        assert_eq!(config.check(&BTreeMap::new()), [error]);
 
         config.bootstrap = vec![
             address.clone().with_p2p(PeerId::random()).unwrap(),

@@ -4,11 +4,10 @@ use std::error::Error;
 use libp2p_allow_block_list::Blocked;
 use libp2p_connection_limits::Exceeded;
 use libp2p_identity::PeerId;
-use libp2p_memory_connection_limits::MemoryUsageLimitExceeded;
 use libp2p_swarm::{ConnectionDenied, DialError};
 use multiaddr::Multiaddr;
 
-use crate::ConnectError;
+use crate::{ConnectError, memory::Short};
 
 /// Addresses named in one error; the rest is counted.
 const NAMED: usize = 8;
@@ -43,7 +42,7 @@ fn denial(cause: &ConnectionDenied) -> String {
     if let Some(exceeded) = cause.downcast_ref::<Exceeded>() {
         return format!("{exceeded}; try again later, or raise the limit in [connect]");
     }
-    if cause.downcast_ref::<MemoryUsageLimitExceeded>().is_some() {
+    if cause.downcast_ref::<Short>().is_some() {
         return "memory is short; try again later, or raise connect.memory_ceiling".into();
     }
     cause.source().map_or_else(|| cause.to_string(), root)

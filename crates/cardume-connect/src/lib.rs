@@ -24,6 +24,7 @@ mod handle;
 mod identify;
 mod keep;
 mod limits;
+mod memory;
 mod orders;
 mod server;
 mod text;

@@ -4,11 +4,10 @@ use std::convert::Infallible;
 use libp2p_allow_block_list::{self as block_list, BlockedPeers};
 use libp2p_connection_limits as connection_limits;
 use libp2p_identify as identify_protocol;
-use libp2p_memory_connection_limits as memory_limits;
 use libp2p_ping as ping;
 use libp2p_swarm::NetworkBehaviour;
 
-use crate::{announce, book, identify, keep, limits, orders};
+use crate::{announce, book, identify, keep, limits, memory, orders};
 
 /// Everything that a connection has to do with, those that may refuse it first.
 #[derive(NetworkBehaviour)]
@@ -16,7 +15,7 @@ use crate::{announce, book, identify, keep, limits, orders};
 pub struct Inner {
     pub(crate) sources: limits::Behaviour,
     pub(crate) totals: connection_limits::Behaviour,
-    pub(crate) memory: memory_limits::Behaviour,
+    pub(crate) memory: memory::Behaviour,
     pub(crate) blocked: block_list::Behaviour<BlockedPeers>,
     pub(crate) identify: identify::Scoped,
     pub(crate) ping: ping::Behaviour,

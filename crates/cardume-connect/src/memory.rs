@@ -1,0 +1,163 @@
+//! Refuses connections while memory is short.
+//!
+//! Counts private memory only: a file that is mapped to be hashed is resident too, but the system takes
+//! its pages back whenever it needs them. (libp2p's own limit counts such files, and reads `smaps`,
+//! which takes milliseconds of the swarm's time.)
+use std::{
+    convert::Infallible,
+    fs,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use libp2p_core::{Endpoint, Multiaddr, transport::PortUse};
+use libp2p_identity::PeerId;
+use libp2p_swarm::{
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
+    ToSwarm, dummy,
+};
+
+/// How old a measurement may be; a crowd of connections costs one.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// Why a connection was refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{used} bytes of memory are in use, more than the {ceiling} allowed")]
+pub(crate) struct Short {
+    used: u64,
+    ceiling: u64,
+}
+
+/// Measures memory when somebody wants a connection.
+pub struct Behaviour {
+    ceiling: u64,
+    used: u64,
+    measured: Option<Instant>,
+    measure: fn() -> Option<u64>,
+}
+
+impl Behaviour {
+    pub(crate) fn new(ceiling: u64) -> Self {
+        Self {
+            ceiling,
+            used: 0,
+            measured: None,
+            measure: private_bytes,
+        }
+    }
+
+    fn check(&mut self) -> Result<(), ConnectionDenied> {
+        if self.measured.is_none_or(|at| at.elapsed() >= FRESH) {
+            self.used = (self.measure)().unwrap_or(0);
+            self.measured = Some(Instant::now());
+        }
+        if self.used > self.ceiling {
+            let Self { used, ceiling, .. } = *self;
+            return Err(ConnectionDenied::new(Short { used, ceiling }));
+        }
+        Ok(())
+    }
+}
+
+/// Resident memory that belongs to this process alone; `None` where the system does not say.
+fn private_bytes() -> Option<u64> {
+    // One short line that the kernel keeps counted: reading it never waits for a disk.
+    parse(
+        &fs::read_to_string("/proc/self/statm").ok()?,
+        rustix::param::page_size() as u64,
+    )
+}
+
+/// Of the fields of `statm`, the second is resident and the third shared, in pages.
+fn parse(statm: &str, page: u64) -> Option<u64> {
+    let mut fields = statm.split_ascii_whitespace().skip(1);
+    let resident: u64 = fields.next()?.parse().ok()?;
+    let shared: u64 = fields.next()?.parse().ok()?;
+    Some(resident.saturating_sub(shared).saturating_mul(page))
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = dummy::ConnectionHandler;
+    type ToSwarm = Infallible;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        _id: ConnectionId,
+        _local: &Multiaddr,
+        _remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        self.check()
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        _id: ConnectionId,
+        _peer: Option<PeerId>,
+        _addresses: &[Multiaddr],
+        _role: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        self.check().map(|()| Vec::new())
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _id: ConnectionId,
+        _peer: PeerId,
+        _local: &Multiaddr,
+        _remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _id: ConnectionId,
+        _peer: PeerId,
+        _address: &Multiaddr,
+        _role: Endpoint,
+        _port: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+        match event {}
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_refused_above_the_ceiling_only() {
+        let mut memory = Behaviour::new(1000);
+        memory.measure = || Some(1000);
+        memory.check().unwrap();
+        memory.measured = None;
+        memory.measure = || Some(1001);
+        memory.check().unwrap_err();
+        memory.measured = None;
+        memory.measure = || None;
+        memory.check().unwrap();
+    }
+
+    #[test]
+    fn memory_shared_with_files_is_not_counted() {
+        assert_eq!(parse("9000 500 300 20 0 100 0\n", 4096), Some(200 * 4096));
+        assert_eq!(parse("9000 500", 4096), None);
+        assert_eq!(parse("", 4096), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_process_has_some_memory() {
+        assert!(private_bytes().unwrap() > 0);
+    }
+}
