@@ -120,7 +120,7 @@ impl Scoped {
         }
     }
 
-    /// Lets through what an inner behaviour may say; `None` when nothing is left of it.
+    /// Lets through what an inner behaviour may say; `None` when nothing of it is due now.
     fn filter(&mut self, from: Scope, action: Action) -> Option<Action> {
         match action {
             ToSwarm::GenerateEvent(identify::Event::Received {
@@ -130,11 +130,14 @@ impl Scoped {
             }) => {
                 info.listen_addrs = believable(&info.listen_addrs, from);
                 self.pass_on(connection_id, peer_id, &info.listen_addrs);
-                Some(ToSwarm::GenerateEvent(identify::Event::Received {
-                    connection_id,
-                    peer_id,
-                    info,
-                }))
+                // After the addresses, so that whoever hears of the peer can ask where it is.
+                self.pending
+                    .push_back(ToSwarm::GenerateEvent(identify::Event::Received {
+                        connection_id,
+                        peer_id,
+                        info,
+                    }));
+                None
             }
             // What a peer on our own network saw of us says nothing about the outside.
             ToSwarm::NewExternalAddrCandidate(observed) => (from == Scope::Public
