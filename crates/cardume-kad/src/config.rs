@@ -180,3 +180,48 @@ impl Config {
         config
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_make_no_sense_are_errors_that_name_the_key() {
+        let second = cardume_units::Duration::from_secs(1);
+        let configs = [
+            (
+                "parallel_queries",
+                Config {
+                    parallel_queries: 0,
+                    ..Config::default()
+                },
+            ),
+            (
+                "query_timeout",
+                Config {
+                    query_timeout: cardume_units::Duration::from_millis(1),
+                    ..Config::default()
+                },
+            ),
+            (
+                "provider_interval",
+                Config {
+                    provider_interval: second,
+                    ..Config::default()
+                },
+            ),
+            (
+                "provider_interval",
+                Config {
+                    provider_interval: cardume_units::Duration(TTL),
+                    ..Config::default()
+                },
+            ),
+        ];
+        for (key, config) in configs {
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("kad.{key} must be")), "{error}");
+        }
+        assert!(Config::default().check().is_ok());
+    }
+}

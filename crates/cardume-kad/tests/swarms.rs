@@ -343,7 +343,11 @@ async fn two_thousand_keys_are_provided_whatever_strangers_have_announced() {
         ..Config::default()
     })
     .await;
-    let mut greedy = peer(Config::default()).await;
+    let mut greedy = peer(Config {
+        mode: Mode::Client,
+        ..Config::default()
+    })
+    .await;
     greedy.knows(&keeper);
     let (keeper, greedy) = (keeper.run(), greedy.run());
     has_peers(&greedy, 1).await;
