@@ -100,7 +100,7 @@ impl Inner {
                 let kept = |hash: &Hash| marked.contains(hash) || pending.find(*hash).is_some();
                 let unheld = records
                     .iter()
-                    .filter(|(hash, record)| !kept(hash) && !held.is_fresh(record.cid(*hash)));
+                    .filter(|(hash, _)| !kept(hash) && !held.is_fresh(*hash));
                 unheld.map(|(hash, _)| *hash).collect()
             };
             for (hash, record) in self.tables.remove(&unheld)? {
@@ -143,6 +143,7 @@ impl Inner {
                     if !needed {
                         collected.bytes += file.symlink_metadata().map_or(0, |metadata| metadata.len());
                         disk::remove(&file).map_err(|error| WriteError::io(&file, error))?;
+                        lock(&self.named).remove(&file);
                     }
                 }
             }

@@ -21,10 +21,11 @@ use crate::{
     hashed::Hashed,
     lock,
     record::{Body, INLINE, INLINE_TREE, Place, Print, Record, Tree},
+    settle::Waiting,
     source::{Data, Source, TreeData},
-    write::Waiting,
 };
 
+mod finish;
 mod resume;
 
 /// One blob being fetched. Cheap to clone; writes at different places may run at once.
@@ -300,109 +301,6 @@ impl Partial {
             }
         }
         Ok(written)
-    }
-
-    fn finish(&self) -> Result<(), WriteError> {
-        {
-            let state = lock(&self.state);
-            match state.stage {
-                Stage::Finished => return Ok(()),
-                Stage::Running if state.pieces.is_full() => {}
-                _ => return Err(WriteError::Incomplete),
-            }
-        }
-        let _gate = self.store.enter();
-        let (body, place) = match (&self.data, &self.target) {
-            (PartialData::Memory(bytes), _) => (Body::Inline(Bytes::copy_from_slice(&lock(bytes))), None),
-            (PartialData::File { path, .. }, Target::Store) => {
-                let own = self.store.disk.data(self.hash);
-                self.store
-                    .disk
-                    .name(path, &own)
-                    .map_err(|error| WriteError::io(&own, error))?;
-                (Body::Own, None)
-            }
-            (PartialData::File { file, .. }, Target::File { path, .. }) => {
-                let print = self.arrived(file, path)?;
-                let place = Place {
-                    hash: self.hash,
-                    print,
-                    rested: true,
-                };
-                (Body::Places(vec![path.clone()]), Some((path.clone(), place)))
-            }
-        };
-        let waiting = Waiting {
-            record: Record {
-                kind: Kind::Blob,
-                size: self.size,
-                tree: self.plant()?,
-                body,
-            },
-            place,
-            anchor: self.anchor.clone(),
-            _reservation: lock(&self.reservation).take(),
-        };
-        self.store.admit(self.hash, waiting);
-        lock(&self.state).stage = Stage::Finished;
-        Ok(())
-    }
-
-    /// What the file at its last name looks like, if it is ours.
-    fn arrived(&self, file: &File, path: &Path) -> Result<Print, WriteError> {
-        let failed = |error| WriteError::io(path, error);
-        let there = disk::open_plain(path).map_err(failed)?;
-        let (ours, found) = (
-            file.metadata().map_err(failed)?,
-            there.metadata().map_err(failed)?,
-        );
-        let same = (ours.dev(), ours.ino()) == (found.dev(), found.ino()) && found.len() == self.size;
-        if !same {
-            let read = |offset, buffer: &mut [u8]| there.read_exact_at(buffer, offset);
-            if found.len() != self.size || self.store.hash(self.size, read).map_err(failed)? != self.hash {
-                return Err(WriteError::Incomplete);
-            }
-        }
-        Ok(Print::of(&found))
-    }
-
-    /// Puts the tree where the store keeps trees.
-    fn plant(&self) -> Result<Tree, WriteError> {
-        match &self.tree {
-            PartialTree::Memory(bytes) => self.store.place_tree(self.hash, lock(bytes).clone()),
-            PartialTree::File { file, path } => {
-                let failed = |error| WriteError::io(path, error);
-                if tree::len(self.size) <= INLINE_TREE {
-                    let bytes = disk::read_all(file, tree::len(self.size)).map_err(failed)?;
-                    disk::remove(path).map_err(failed)?;
-                    return Ok(Tree::Inline(bytes.into()));
-                }
-                self.store
-                    .disk
-                    .name(path, &self.store.disk.tree(self.hash))
-                    .map_err(failed)?;
-                Ok(Tree::File)
-            }
-        }
-    }
-
-    fn abandon(&self) -> Result<(), WriteError> {
-        {
-            let mut state = lock(&self.state);
-            if state.stage != Stage::Running {
-                return Ok(());
-            }
-            state.stage = Stage::Abandoned;
-            state.pieces = PieceSet::empty(piece_count(self.size));
-        }
-        lock(&self.reservation).take();
-        if let PartialTree::File { path, .. } = &self.tree {
-            disk::remove(path).map_err(|error| WriteError::io(path, error))?;
-        }
-        match &self.data {
-            PartialData::File { path, .. } => disk::remove(path).map_err(|error| WriteError::io(path, error)),
-            PartialData::Memory(_) => Ok(()),
-        }
     }
 }
 

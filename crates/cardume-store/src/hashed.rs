@@ -7,6 +7,7 @@ use tempfile::NamedTempFile;
 use crate::{
     Inner, WriteError,
     record::{INLINE_TREE, Tree},
+    write::Own,
 };
 
 /// A hash, and the tree it took to find it.
@@ -54,12 +55,7 @@ impl Hashed {
         match self.tree {
             Grown::Memory(bytes) => inner.place_tree(self.hash, bytes),
             Grown::File(file) => {
-                let path = inner.disk.tree(self.hash);
-                let path = path.as_path();
-                inner
-                    .disk
-                    .name(&file.into_temp_path(), path)
-                    .map_err(|error| WriteError::io(path, error))?;
+                inner.name(&file.into_temp_path(), Own::Tree(self.hash))?;
                 Ok(Tree::File)
             }
         }

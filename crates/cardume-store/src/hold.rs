@@ -37,8 +37,8 @@ impl Held {
         }
     }
 
-    pub(crate) fn is_fresh(&self, cid: Cid) -> bool {
-        self.fresh.contains_key(&cid)
+    pub(crate) fn is_fresh(&self, hash: Hash) -> bool {
+        self.fresh.contains_key(&Cid::blob(hash)) || self.fresh.contains_key(&Cid::directory(hash))
     }
 
     fn expire(&mut self) {

@@ -7,15 +7,14 @@ use std::{
         Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use cardume_content::{Cid, Hash};
 
 use crate::{
     ImportError, Imported, Inner, Mode, Progress, Reservation, Store, WriteError, lock,
-    record::{Body, Place, Print},
-    table::Entry,
+    record::{Body, Print},
+    table::{Entry, Snapshot},
 };
 
 mod file;
@@ -27,8 +26,6 @@ const BATCH: usize = 8_192;
 const BATCH_BYTES: u64 = 16 << 20;
 /// Skipped files that are listed by name.
 const SKIPPED: usize = 10_000;
-/// A file younger than this may still be written to without its time stamp showing it.
-const RESTED: i64 = 2_000_000_000;
 
 impl Store {
     /// Takes a file or a directory tree in; durable when it returns. Symlinks inside a tree are kept as symlinks,
@@ -108,8 +105,11 @@ impl Import<'_> {
             });
         }
         self.found(metadata.size(), 1);
-        let leaf = self.known(path, Print::of(&metadata), false)?;
-        let leaf = leaf.map_or_else(|| self.file(path, || crate::disk::open_plain(path)), Ok)?;
+        let known = self.known(&self.store.tables.snapshot()?, path, Print::of(&metadata))?;
+        let leaf = match known {
+            Some(hash) => self.unread(hash, metadata.size(), false)?,
+            None => self.file(path, || crate::disk::open_plain(path))?,
+        };
         Ok((Cid::blob(leaf.hash), leaf.size, 1))
     }
 
@@ -140,30 +140,32 @@ impl Import<'_> {
         }
     }
 
-    /// A file that an earlier import has hashed, if it looks the same and its blob is still here.
-    fn known(&self, path: &Path, print: Print, executable: bool) -> Result<Option<Leaf>, ImportError> {
-        let Some(place) = self.store.tables.place(path)? else {
+    /// What an earlier import has found in a file, if it looks the same and its blob is still here.
+    fn known(&self, tables: &Snapshot, path: &Path, print: Print) -> Result<Option<Hash>, ImportError> {
+        let Some(place) = tables.place(path)? else {
             return Ok(None);
         };
         if !place.rested || place.print != print {
             return Ok(None);
         }
-        let here = match self.store.tables.record(place.hash)?.map(|record| record.body) {
+        let is_here = match tables.record(place.hash)?.map(|record| record.body) {
             Some(Body::Inline(_) | Body::Own) => true,
             Some(Body::Places(places)) => {
                 self.mode == Mode::InPlace && places.iter().any(|known| known == path)
             }
             None => false,
         };
-        if !here {
-            return Ok(None);
-        }
-        self.advance(print.size, 1)?;
-        Ok(Some(Leaf {
-            hash: place.hash,
-            size: print.size,
+        Ok(is_here.then_some(place.hash))
+    }
+
+    /// Takes in a file that is known without reading it.
+    fn unread(&self, hash: Hash, size: u64, executable: bool) -> Result<Leaf, ImportError> {
+        self.advance(size, 1)?;
+        Ok(Leaf {
+            hash,
+            size,
             executable,
-        }))
+        })
     }
 
     /// Keeps a blob for the next commit, and commits when there are many.
@@ -196,13 +198,9 @@ impl Import<'_> {
             .sync(&own)
             .map_err(|error| WriteError::io(root, error))?;
         self.store.tables.put(&batch.entries)?;
+        for entry in &batch.entries {
+            self.store.unname(entry.hash, &entry.record);
+        }
         Ok(())
-    }
-
-    fn place(&self, path: &Path, hash: Hash, print: Print, started: SystemTime) -> (PathBuf, Place) {
-        let started = started.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let started = i64::try_from(started).unwrap_or(i64::MAX);
-        let rested = started.saturating_sub(print.mtime) > RESTED;
-        (path.to_owned(), Place { hash, print, rested })
     }
 }

@@ -11,8 +11,8 @@
 //! * Files shared in place are never written to and never deleted.
 //! * No lock is held while the disk is waited for, but the one that keeps a collection from what is just coming in.
 use std::{
-    collections::HashMap,
-    path::Path,
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
@@ -30,8 +30,10 @@ mod hold;
 mod import;
 mod read;
 mod record;
+mod settle;
 mod source;
 mod table;
+mod upload;
 mod verify;
 mod words;
 mod write;
@@ -40,8 +42,8 @@ pub use self::{
     error::{ImportError, OpenError, ReadError, WriteError},
     fetch::Fetch,
     hold::Hold,
+    upload::Upload,
     words::{Changed, Collected, Imported, Mode, Presence, Progress, Root, Target, Usage, Verified},
-    write::Upload,
 };
 
 /// What the operator decides about the store.
@@ -76,7 +78,9 @@ struct Inner {
     reserved: Arc<AtomicU64>,
     /// Hashes on all cores, beside whatever else the process does.
     pool: rayon::ThreadPool,
-    pending: Mutex<write::Pending>,
+    pending: Mutex<settle::Pending>,
+    /// Files of ours that have their name, and no record yet.
+    named: Mutex<HashSet<PathBuf>>,
     /// Held while pending blobs are made durable: one at a time is enough.
     settling: Mutex<()>,
     fetches: Mutex<HashMap<Hash, Weak<fetch::Partial>>>,
@@ -120,6 +124,7 @@ impl Store {
             reserved: Arc::default(),
             pool,
             pending: Mutex::default(),
+            named: Mutex::default(),
             settling: Mutex::default(),
             fetches: Mutex::default(),
             open: Mutex::default(),

@@ -291,20 +291,24 @@ impl Inner {
     fn lose(&self, hash: Hash, path: &Path) -> Result<ReadError, ReadError> {
         lock(&self.open).close(hash);
         lock(&self.pending).drop_place(hash, path);
-        if let Some(record) = self.tables.remove_place(hash, path)? {
-            self.remove_tree(hash, &record);
-        }
+        // Its tree, if it was the last place, goes with the next collection.
+        self.tables.remove_place(hash, path)?;
         tracing::warn!(%hash, ?path, "a file shared in place has changed; it is shared no more");
-        let mut changed = lock(&self.changed);
-        if changed.len() == CHANGED {
-            changed.remove(0);
-        }
         let path = path.to_owned();
-        changed.push(Changed {
+        self.report(Changed {
             hash,
             path: path.clone(),
         });
         Ok(ReadError::Changed { path })
+    }
+
+    /// Remembers a change for whoever asks.
+    pub(crate) fn report(&self, change: Changed) {
+        let mut changed = lock(&self.changed);
+        if changed.len() == CHANGED {
+            changed.remove(0);
+        }
+        changed.push(change);
     }
 
     /// Takes a blob of our own off the air. Its file stays until the next collection, for whoever wants to look.
@@ -314,14 +318,6 @@ impl Inner {
         self.tables.remove(&[hash])?;
         tracing::warn!(%hash, "a blob of the store is damaged; it is served no more");
         Ok(())
-    }
-
-    fn remove_tree(&self, hash: Hash, record: &Record) {
-        if record.tree == Tree::File
-            && let Err(error) = disk::remove(&self.disk.tree(hash))
-        {
-            tracing::debug!(%hash, %error, "a tree is left to the next collection");
-        }
     }
 
     fn copy(&self, hash: Hash, to: &File, path: &Path) -> Result<u64, WriteError> {

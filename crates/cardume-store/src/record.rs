@@ -6,6 +6,7 @@ use std::{
     fs::Metadata,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -21,6 +22,10 @@ pub(crate) const INLINE: u64 = 16 * 1024;
 pub(crate) const INLINE_TREE: u64 = 4 * 1024;
 /// Places remembered of one blob; a thousand copies of an empty file need not all be known.
 pub(crate) const PLACES: usize = 4;
+
+/// A file younger than this, in nanoseconds, may still be written to without its time stamp showing it: some file
+/// systems count in steps of two seconds.
+const RESTED: i64 = 2_000_000_000;
 
 /// A complete blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +169,14 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Describes a file of which hashing began at `started`.
+    pub(crate) fn new(hash: Hash, print: Print, started: SystemTime) -> Self {
+        let started = started.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let started = i64::try_from(started).unwrap_or(i64::MAX);
+        let rested = started.saturating_sub(print.mtime) > RESTED;
+        Self { hash, print, rested }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut row = vec![VERSION];
         row.extend(self.hash.as_bytes());

@@ -7,7 +7,9 @@ use std::{
 };
 
 use cardume_content::{Cid, Hash};
-use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
+};
 
 use crate::{
     Root, Usage,
@@ -34,6 +36,24 @@ pub(crate) struct Entry {
 pub(crate) struct Tables {
     database: Arc<Database>,
     usage: Mutex<Usage>,
+}
+
+/// The tables at one moment.
+pub(crate) struct Snapshot {
+    blobs: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
+    paths: ReadOnlyTable<&'static [u8], &'static [u8]>,
+}
+
+impl Snapshot {
+    pub(crate) fn record(&self, hash: Hash) -> Result<Option<Record>, Fault> {
+        let row = self.blobs.get(hash.as_bytes())?;
+        row.map(|row| Record::decode(row.value())).transpose()
+    }
+
+    pub(crate) fn place(&self, path: &Path) -> Result<Option<Place>, Fault> {
+        let row = self.paths.get(path.as_os_str().as_bytes())?;
+        row.map(|row| Place::decode(row.value())).transpose()
+    }
 }
 
 impl Tables {
@@ -71,16 +91,21 @@ impl Tables {
         *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The tables as they are now, for many look-ups at once. Kept for long, it keeps what is deleted on the disk.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, Fault> {
+        let read = self.database.begin_read()?;
+        Ok(Snapshot {
+            blobs: read.open_table(BLOBS)?,
+            paths: read.open_table(PATHS)?,
+        })
+    }
+
     pub(crate) fn record(&self, hash: Hash) -> Result<Option<Record>, Fault> {
-        let table = self.database.begin_read()?.open_table(BLOBS)?;
-        let row = table.get(hash.as_bytes())?;
-        row.map(|row| Record::decode(row.value())).transpose()
+        self.snapshot()?.record(hash)
     }
 
     pub(crate) fn place(&self, path: &Path) -> Result<Option<Place>, Fault> {
-        let table = self.database.begin_read()?.open_table(PATHS)?;
-        let row = table.get(path.as_os_str().as_bytes())?;
-        row.map(|row| Place::decode(row.value())).transpose()
+        self.snapshot()?.place(path)
     }
 
     /// Up to `count` blobs, in order of their hashes, after `after`.
@@ -155,28 +180,28 @@ impl Tables {
         })
     }
 
-    /// Forgets that a blob lies at `path`; returns its record if that was the last place.
-    pub(crate) fn remove_place(&self, hash: Hash, path: &Path) -> Result<Option<Record>, Fault> {
+    /// Forgets that a blob lies at `path`, and the blob if that was the last place.
+    pub(crate) fn remove_place(&self, hash: Hash, path: &Path) -> Result<(), Fault> {
         self.change(|write, usage| {
             let mut blobs = write.open_table(BLOBS)?;
             remove_place(&mut write.open_table(PATHS)?, path, hash, usage)?;
             let Some(mut record) = record_in(&blobs, hash)? else {
-                return Ok(None);
+                return Ok(());
             };
             let old = record.clone();
             let Body::Places(places) = &mut record.body else {
-                return Ok(None);
+                return Ok(());
             };
             places.retain(|place| place != path);
-            let last = places.is_empty();
+            let is_last = places.is_empty();
             count(usage, &old, false);
-            if last {
+            if is_last {
                 blobs.remove(hash.as_bytes())?;
-                return Ok(Some(old));
+                return Ok(());
             }
             count(usage, &record, true);
             blobs.insert(hash.as_bytes(), record.encode().as_slice())?;
-            Ok(None)
+            Ok(())
         })
     }
 

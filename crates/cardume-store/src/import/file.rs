@@ -15,8 +15,9 @@ use super::{Import, Leaf};
 use crate::{
     ImportError, Mode, Reservation, WriteError, disk,
     hashed::Hashed,
-    record::{Body, INLINE, Print, Record},
+    record::{Body, INLINE, Place, Print, Record},
     table::Entry,
+    write::Own,
 };
 
 /// What the bytes of a file have become.
@@ -52,7 +53,7 @@ impl Import<'_> {
                 tree: taken.hashed.plant(self.store)?,
                 body: taken.body.unwrap_or_else(|| Body::Places(vec![path.to_owned()])),
             };
-            let place = Some(self.place(path, hash, print, started));
+            let place = Some((path.to_owned(), Place::new(hash, print, started)));
             self.keep(Entry { hash, record, place }, taken.reservation)?;
             self.advance(0, 1)?;
             return Ok(Leaf {
@@ -141,11 +142,7 @@ impl Import<'_> {
         } else {
             self.copy_hashing(file, &copy, path, size)?
         };
-        let own = self.store.disk.data(hashed.hash);
-        self.store
-            .disk
-            .name(&copy.into_temp_path(), &own)
-            .map_err(failed)?;
+        self.store.name(&copy.into_temp_path(), Own::Data(hashed.hash))?;
         Ok(Taken {
             hashed,
             body: Some(Body::Own),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use cardume_content::{
-    Cid, Manifest,
+    Cid, Hash, Manifest,
     manifest::{Entry, Limits, Name, Node, symlink_stays_inside},
 };
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -29,6 +29,22 @@ struct Listed {
     path: PathBuf,
     stat: Stat,
     kind: FileType,
+    /// What an earlier import has found there.
+    known: Option<Hash>,
+}
+
+impl Listed {
+    fn print(&self) -> Print {
+        Print {
+            size: self.stat.st_size.cast_unsigned(),
+            mtime: nanoseconds(self.stat.st_mtime, self.stat.st_mtime_nsec.cast_signed()),
+            inode: self.stat.st_ino,
+        }
+    }
+
+    fn executable(&self) -> bool {
+        self.stat.st_mode & 0o100 != 0
+    }
 }
 
 impl Import<'_> {
@@ -125,11 +141,19 @@ impl Import<'_> {
                 path,
                 stat,
                 kind,
+                known: None,
             });
         }
         self.found(bytes, files);
         // The order of the disk is nobody's; hashing in order of names reads most disks well enough.
         listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let tables = self.store.tables.snapshot()?;
+        for file in listed
+            .iter_mut()
+            .filter(|listed| listed.kind == FileType::RegularFile)
+        {
+            file.known = self.known(&tables, &file.path, file.print())?;
+        }
         Ok(listed)
     }
 
@@ -144,54 +168,41 @@ impl Import<'_> {
     }
 
     fn entry(&self, directory: &File, listed: Listed, depth: u32) -> Result<Option<Entry>, ImportError> {
-        let Listed {
-            name,
-            raw,
-            path,
-            stat,
-            kind,
-        } = listed;
-        let node = match kind {
-            FileType::RegularFile => self.leaf(directory, &raw, &path, &stat)?.map(|leaf| Node::File {
+        let node = match listed.kind {
+            FileType::RegularFile => self.leaf(directory, &listed)?.map(|leaf| Node::File {
                 cid: Cid::blob(leaf.hash),
                 size: leaf.size,
                 executable: leaf.executable,
             }),
-            FileType::Directory => self.below(directory, &raw, &path, depth)?,
-            FileType::Symlink => self.symlink(directory, &raw, &path, depth),
+            FileType::Directory => self.below(directory, &listed.raw, &listed.path, depth)?,
+            FileType::Symlink => self.symlink(directory, &listed.raw, &listed.path, depth),
             _ => {
-                self.skip(path, "neither a file, a directory nor a symlink");
+                self.skip(listed.path, "neither a file, a directory nor a symlink");
                 None
             }
         };
-        Ok(node.map(|node| Entry { name, node }))
+        Ok(node.map(|node| Entry {
+            name: listed.name,
+            node,
+        }))
     }
 
-    fn leaf(
-        &self,
-        directory: &File,
-        raw: &CStr,
-        path: &Path,
-        stat: &Stat,
-    ) -> Result<Option<Leaf>, ImportError> {
-        let print = Print {
-            size: stat.st_size.cast_unsigned(),
-            mtime: nanoseconds(stat.st_mtime, stat.st_mtime_nsec.cast_signed()),
-            inode: stat.st_ino,
-        };
-        if let Some(leaf) = self.known(path, print, stat.st_mode & 0o100 != 0)? {
-            return Ok(Some(leaf));
+    fn leaf(&self, directory: &File, listed: &Listed) -> Result<Option<Leaf>, ImportError> {
+        if let Some(hash) = listed.known {
+            return self
+                .unread(hash, listed.print().size, listed.executable())
+                .map(Some);
         }
         let open = || {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let file = File::from(openat(directory, raw, flags, Mode::empty())?);
+            let file = File::from(openat(directory, listed.raw.as_c_str(), flags, Mode::empty())?);
             if file.metadata()?.is_file() {
                 Ok(file)
             } else {
                 Err(io::ErrorKind::NotFound.into())
             }
         };
-        match self.file(path, open) {
+        match self.file(&listed.path, open) {
             Err(ImportError::Io { path, source }) if is_skipped(&source) => {
                 self.skip(path, source.to_string());
                 Ok(None)
@@ -207,6 +218,10 @@ impl Import<'_> {
         path: &Path,
         depth: u32,
     ) -> Result<Option<Node>, ImportError> {
+        if path == self.store.disk.root() {
+            self.skip(path.to_owned(), "the store itself");
+            return Ok(None);
+        }
         if depth + 1 >= Limits::default().depth {
             self.skip(path.to_owned(), "too deep");
             return Ok(None);

@@ -333,3 +333,30 @@ fn an_import_stops_when_told() {
         .unwrap_err();
     assert!(matches!(error, ImportError::Cancelled), "{error}");
 }
+
+#[test]
+fn the_store_does_not_take_in_itself() {
+    let stand = Stand::new();
+    stand.write("dir/file", b"bytes");
+    let config = cardume_store::Config::default();
+    let database = redb::Database::create(stand.path("other")).unwrap();
+    let store = cardume_store::Store::open(&stand.path("dir/store"), database.into(), &config).unwrap();
+    let imported = store.import(&stand.path("dir"), Mode::InPlace, &()).unwrap();
+    assert_eq!((imported.files, imported.skipped.len()), (1, 1));
+}
+
+#[test]
+fn the_same_file_many_times_is_one_blob() {
+    let mut stand = Stand::new();
+    let content = bytes(30_000, 11);
+    for index in 0..20 {
+        stand.write(&format!("dir/{index}"), &content);
+    }
+    for mode in [Mode::InPlace, Mode::Copy] {
+        stand.store().import(&stand.path("dir"), mode, &()).unwrap();
+        assert_eq!(stand.store().usage().unwrap().blobs, 2);
+        assert_eq!(fs::read_dir(stand.path("store/tmp")).unwrap().count(), 0);
+    }
+    fs::remove_dir_all(stand.path("dir")).unwrap();
+    assert_eq!(read(stand.reopen(), Hash::of(&content)), content);
+}
