@@ -66,12 +66,15 @@ pub(crate) fn bare(address: &Multiaddr) -> Multiaddr {
     address
 }
 
-/// Whether an address that somebody told us can be dialled at all.
+/// Whether an address can be dialled at all, and printed.
+///
+/// A link-local IPv6 address needs the name of an interface, which an address has no room for; a DNS name
+/// may have anything in it, such as what steers a terminal.
 pub(crate) fn is_dialable(address: &Multiaddr) -> bool {
     let mut parts = address.iter();
     let host = match parts.next() {
         Some(Protocol::Ip4(ip)) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast()),
-        Some(Protocol::Ip6(ip)) => !(ip.is_unspecified() || ip.is_multicast()),
+        Some(Protocol::Ip6(ip)) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_unicast_link_local()),
         Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)) => true,
         Some(Protocol::Memory(port)) => return port != 0,
         _ => false,
@@ -80,7 +83,11 @@ pub(crate) fn is_dialable(address: &Multiaddr) -> bool {
         Some(Protocol::Tcp(port) | Protocol::Udp(port)) => port != 0,
         _ => false,
     };
-    host && port && address.len() <= MAX_LENGTH
+    host && port && address.len() <= MAX_LENGTH && is_printable(address)
+}
+
+fn is_printable(address: &Multiaddr) -> bool {
+    address.to_string().bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn is_relayed(address: &Multiaddr) -> bool {
@@ -163,8 +170,11 @@ mod tests {
             "/ip4/1.2.3.4/tcp/0",
             "/ip4/224.0.0.251/udp/5353/quic-v1",
             "/ip4/1.2.3.4",
+            "/ip6/fe80::1/tcp/1",
             "/memory/0",
             "/dnsaddr/example.org",
+            "/dns4/\u{1b}[2J/tcp/1",
+            "/dns4/b\u{fc}cher/tcp/1",
         ] {
             assert!(!is_dialable(&address(text)), "{text}");
         }

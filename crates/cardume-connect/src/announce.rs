@@ -12,7 +12,7 @@ use libp2p_swarm::{
     ToSwarm, dummy,
 };
 
-use crate::address::bare;
+use crate::address::{bare, is_dialable};
 
 /// Confirms configured and listen addresses as external.
 ///
@@ -64,7 +64,7 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
-            FromSwarm::NewListenAddr(new) => {
+            FromSwarm::NewListenAddr(new) if is_dialable(new.addr) => {
                 self.pending
                     .push_back(ToSwarm::ExternalAddrConfirmed(bare(new.addr)));
             }

@@ -55,7 +55,7 @@ impl Handle {
             .await?
     }
 
-    /// Closes all connections with `peer`; whether there was one.
+    /// Closes all connections with `peer`; whether there was one. A kept peer is dialled again.
     ///
     /// # Errors
     /// When the node is stopping.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use cardume_connect::{Config, Handle, PeerEvent};
+use cardume_connect::{Config, Handle, Peer, PeerEvent};
 use futures::StreamExt as _;
 use libp2p_core::{
     Multiaddr, Transport,
@@ -113,7 +113,9 @@ fn swarm<B: NetworkBehaviour>(key: &Keypair, behaviour: B) -> Swarm<B> {
         .authenticate(libp2p_plaintext::Config::new(key))
         .multiplex(libp2p_yamux::Config::default())
         .boxed();
-    let config = libp2p_swarm::Config::with_tokio_executor();
+    // Nothing but the behaviour keeps a connection open.
+    let config =
+        libp2p_swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_millis(10));
     Swarm::new(transport, behaviour, key.public().to_peer_id(), config)
 }
 
@@ -136,17 +138,19 @@ where
 }
 
 async fn node(config: Config, listen: &[Multiaddr]) -> (PeerId, Handle) {
+    node_with(config, listen, BTreeMap::new(), vec![]).await
+}
+
+async fn node_with(
+    config: Config,
+    listen: &[Multiaddr],
+    peers: BTreeMap<String, Peer>,
+    announce: Vec<Multiaddr>,
+) -> (PeerId, Handle) {
     let key = Keypair::generate_ed25519();
     let book = "/nonexistent/peers".into();
     let (behaviour, handle, _) = config
-        .build(
-            &key,
-            "test",
-            "cardume/test".into(),
-            &BTreeMap::new(),
-            vec![],
-            book,
-        )
+        .build(&key, "test", "cardume/test".into(), &peers, announce, book)
         .unwrap();
     run(swarm(&key, behaviour), listen).await;
     (key.public().to_peer_id(), handle)
@@ -224,6 +228,56 @@ async fn a_peer_far_away_is_not_believed_when_it_names_private_addresses() {
         learnt.iter().all(|a| told.contains(a) || *a == public),
         "{learnt:?}"
     );
+}
+
+#[tokio::test]
+async fn a_configured_address_is_told_to_everybody() {
+    let [_, private, public] = hosts(4);
+    let announced: Multiaddr = "/dns4/node.example.org/tcp/4011".parse().unwrap();
+    let spelt = announced.clone().with_p2p(PeerId::random()).unwrap();
+    let listen = [private, public.clone()];
+    let (peer, _handle) = node_with(Config::default(), &listen, BTreeMap::new(), vec![spelt]).await;
+    let (_, other) = node(Config::default(), &[]).await;
+    let mut events = other.events();
+    other.dial(public.clone()).await.unwrap();
+    identified(&mut events, peer).await;
+    assert_eq!(learnt(&other, peer).await, BTreeSet::from([announced, public]));
+}
+
+#[tokio::test]
+async fn idle_connections_end_when_there_are_many_and_kept_ones_stay() {
+    let [_, private, _] = hosts(5);
+    let [_, ours, _] = hosts(6);
+    let (friend, _friend) = node(Config::default(), std::slice::from_ref(&private)).await;
+    let peer = Peer {
+        id: friend,
+        addresses: vec![private],
+        keep: true,
+        groups: vec![],
+    };
+    let config = Config {
+        max_connections: 3,
+        ..Config::default()
+    };
+    let peers = BTreeMap::from([("friend".to_owned(), peer)]);
+    let (_, handle) = node_with(config, std::slice::from_ref(&ours), peers, vec![]).await;
+    let mut events = handle.events();
+    let (stranger, other) = node(Config::default(), &[]).await;
+    other.dial(ours).await.unwrap();
+    let gone = async { while events.recv().await.unwrap() != PeerEvent::Disconnected(stranger) {} };
+    timeout(GUARD, gone).await.unwrap();
+    handle.connect(friend, vec![]).await.unwrap();
+    let peers: Vec<_> = handle
+        .peers()
+        .await
+        .unwrap()
+        .iter()
+        .map(|info| info.peer)
+        .collect();
+    assert_eq!(peers, [friend]);
+    while let Ok(event) = events.try_recv() {
+        assert_ne!(event, PeerEvent::Disconnected(friend));
+    }
 }
 
 #[tokio::test]

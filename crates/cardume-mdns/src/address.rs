@@ -16,10 +16,13 @@ pub(crate) fn believe(peer: PeerId, announced: &Multiaddr) -> Option<Multiaddr> 
         }
         address.pop();
     }
-    (address.len() <= MAX_LENGTH && is_local(&address)).then_some(address)
+    let printable = |address: &Multiaddr| address.to_string().bytes().all(|byte| byte.is_ascii_graphic());
+    (address.len() <= MAX_LENGTH && is_local(&address) && printable(&address)).then_some(address)
 }
 
 /// Whether an address leads to this link or this host: discovery on a link has no say about others.
+///
+/// Link-local IPv6 addresses are left out: they need the name of an interface, and cannot be dialled.
 fn is_local(address: &Multiaddr) -> bool {
     let mut parts = address.iter();
     let ip = match parts.next() {
@@ -38,7 +41,7 @@ fn is_local(address: &Multiaddr) -> bool {
 fn is_local_ip(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_loopback(),
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback(),
     }
 }
 
@@ -55,7 +58,7 @@ mod tests {
             "/ip4/169.254.9.9/tcp/4011",
             "/ip4/127.0.0.1/tcp/4011",
             "/ip6/fd12::1/tcp/4011",
-            "/ip6/fe80::1/udp/4011/quic-v1",
+            "/ip6/fd12::1/udp/4011/quic-v1",
         ] {
             let address: Multiaddr = text.parse().unwrap();
             let announced = address.clone().with_p2p(peer).unwrap();
@@ -70,6 +73,7 @@ mod tests {
             "/ip4/203.0.113.1/tcp/4011",
             "/ip6/2001:db8::1/tcp/4011",
             "/ip6/::ffff:203.0.113.1/tcp/4011",
+            "/ip6/fe80::1/tcp/4011",
             "/ip4/192.168.1.7/tcp/0",
             "/ip4/192.168.1.7",
             "/dns4/example.org/tcp/4011",

@@ -129,3 +129,34 @@ impl Links {
             .find(|c| c.id == id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use libp2p_core::{ConnectedPoint, Endpoint, transport::PortUse};
+
+    use super::*;
+
+    #[test]
+    fn an_answer_makes_up_for_pings_without_one() {
+        let (mut links, peer, id) = (Links::default(), PeerId::random(), ConnectionId::new_unchecked(1));
+        let endpoint = ConnectedPoint::Dialer {
+            address: "/ip4/10.0.0.1/tcp/4011".parse().unwrap(),
+            role_override: Endpoint::Dialer,
+            port_use: PortUse::New,
+        };
+        let is_first = links.established(&ConnectionEstablished {
+            peer_id: peer,
+            connection_id: id,
+            endpoint: &endpoint,
+            failed_addresses: &[],
+            other_established: 0,
+        });
+        assert!(is_first);
+        assert_eq!(links.unanswered(peer, id), 1);
+        links.answered(peer, id, Duration::from_millis(3));
+        assert_eq!(links.unanswered(peer, id), 1);
+        assert_eq!(links.unanswered(peer, id), 2);
+        assert_eq!(links.peers()[0].rtt, Some(Duration::from_millis(3)));
+        assert_eq!(links.unanswered(peer, ConnectionId::new_unchecked(2)), 0);
+    }
+}
