@@ -200,7 +200,7 @@ async fn a_peer_far_away_is_not_believed_when_it_names_private_addresses() {
     let [_, private, public] = hosts(2);
     let key = Keypair::generate_ed25519();
     let liar = key.public().to_peer_id();
-    let told: Vec<Multiaddr> = (1..=20)
+    let told: Vec<Multiaddr> = (1..=3)
         .map(|n| format!("/ip4/203.0.113.{n}/tcp/4011").parse().unwrap())
         .collect();
     let mut swarm = swarm(
@@ -223,11 +223,7 @@ async fn a_peer_far_away_is_not_believed_when_it_names_private_addresses() {
     ours.dial(public.clone()).await.unwrap();
     identified(&mut events, liar).await;
     let learnt = learnt(&ours, liar).await;
-    assert!(learnt.len() <= 8, "no more than the book has room for");
-    assert!(
-        learnt.iter().all(|a| told.contains(a) || *a == public),
-        "{learnt:?}"
-    );
+    assert_eq!(learnt, told.into_iter().chain([public]).collect());
 }
 
 #[tokio::test]
@@ -262,11 +258,18 @@ async fn idle_connections_end_when_there_are_many_and_kept_ones_stay() {
     let peers = BTreeMap::from([("friend".to_owned(), peer)]);
     let (_, handle) = node_with(config, std::slice::from_ref(&ours), peers, vec![]).await;
     let mut events = handle.events();
+    handle.connect(friend, vec![]).await.unwrap();
     let (stranger, other) = node(Config::default(), &[]).await;
     other.dial(ours).await.unwrap();
-    let gone = async { while events.recv().await.unwrap() != PeerEvent::Disconnected(stranger) {} };
+    let gone = async {
+        loop {
+            match events.recv().await.unwrap() {
+                PeerEvent::Disconnected(peer) if peer == stranger => break,
+                event => assert_ne!(event, PeerEvent::Disconnected(friend)),
+            }
+        }
+    };
     timeout(GUARD, gone).await.unwrap();
-    handle.connect(friend, vec![]).await.unwrap();
     let peers: Vec<_> = handle
         .peers()
         .await
@@ -275,9 +278,6 @@ async fn idle_connections_end_when_there_are_many_and_kept_ones_stay() {
         .map(|info| info.peer)
         .collect();
     assert_eq!(peers, [friend]);
-    while let Ok(event) = events.try_recv() {
-        assert_ne!(event, PeerEvent::Disconnected(friend));
-    }
 }
 
 #[tokio::test]
