@@ -28,6 +28,7 @@ mod fetch;
 mod hashed;
 mod hold;
 mod import;
+pub mod place;
 mod read;
 mod record;
 mod settle;
