@@ -1,0 +1,77 @@
+//! `[exchange]`.
+use cardume_content::manifest;
+use cardume_units::{Duration, Size};
+
+/// How content is fetched and given; every number bounds something that peers could otherwise make grow.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Fetches running at once; more wait for their turn.
+    pub max_fetches: usize,
+    /// Files being read (streamed) at once; more are refused.
+    pub max_reads: usize,
+    /// Sources used at once by one fetch.
+    pub max_peers: usize,
+    /// Requests in flight to one peer, at most; the window follows its speed.
+    pub max_window: usize,
+    /// Requests in flight of one fetch over all its peers: each holds at most 4 MiB of memory.
+    pub max_in_flight: usize,
+    /// Large files of a directory being fetched at the same time.
+    pub max_open_files: usize,
+    /// Pieces read ahead of a reader.
+    pub read_ahead: usize,
+    /// Requests of peers being answered at once; more are answered `Busy`.
+    pub max_serving: usize,
+    /// Peers waiting at once for a change of what is held; more are answered at once.
+    pub max_waiting: usize,
+    /// How long a fetch looks for somebody who has the content before it gives up.
+    pub find_timeout: Duration,
+    /// How long a fetch that was under way waits for a source to come back before it gives up.
+    pub lost_timeout: Duration,
+    /// Bytes of the description of one directory, at most.
+    pub max_manifest: Size,
+    /// Entries of one directory, at most.
+    pub max_directory_entries: u64,
+    /// Files and directories of one fetch, at most.
+    pub max_tree_entries: u64,
+    /// Directories within directories, at most.
+    pub max_depth: u32,
+    /// Bytes of one fetch, at most.
+    pub max_total: Size,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_fetches: 8,
+            max_reads: 64,
+            max_peers: 16,
+            max_window: 12,
+            max_in_flight: 48,
+            max_open_files: 8,
+            read_ahead: 16,
+            max_serving: 32,
+            max_waiting: 256,
+            find_timeout: Duration::from_secs(30),
+            lost_timeout: Duration::from_secs(300),
+            max_manifest: Size::mib(16),
+            max_directory_entries: 100_000,
+            max_tree_entries: 1_000_000,
+            max_depth: 32,
+            max_total: Size::mib(64 * 1024 * 1024),
+        }
+    }
+}
+
+impl Config {
+    /// Returns the bounds on what is believed of a peer's directory.
+    pub(crate) fn limits(&self) -> manifest::Limits {
+        manifest::Limits {
+            manifest_bytes: self.max_manifest.get(),
+            entries: self.max_directory_entries,
+            tree_entries: self.max_tree_entries,
+            depth: self.max_depth,
+            total: self.max_total.get(),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The way in: content asked for and announced.
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use cardume_content::{Cid, Kind, Manifest};
+use multiaddr::Multiaddr;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::{FetchError, FetchRequest, Fetched, Progress, Reading, Resolved, Running, announce::Board, read};
+
+/// What the server is told to do.
+pub(crate) enum Command {
+    Fetch(Box<FetchJob>),
+    Read {
+        cid: Cid,
+        peers: Vec<Multiaddr>,
+        job: read::Job,
+    },
+    Resolve(Box<ResolveJob>),
+    Sync(oneshot::Sender<Result<(), FetchError>>),
+}
+
+/// A fetch that was asked for.
+pub(crate) struct FetchJob {
+    pub(crate) id: u64,
+    /// Its row in the journal, if it was there before this start.
+    pub(crate) key: Option<u64>,
+    pub(crate) request: FetchRequest,
+    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) finished: oneshot::Sender<Result<Fetched, FetchError>>,
+    pub(crate) cancelled: CancellationToken,
+}
+
+/// A path to be resolved.
+pub(crate) struct ResolveJob {
+    pub(crate) cid: Cid,
+    pub(crate) path: Vec<String>,
+    pub(crate) peers: Vec<Multiaddr>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) resolved: oneshot::Sender<Result<Resolved, FetchError>>,
+}
+
+/// Fetches under way, and those of an earlier run that nobody has taken yet.
+#[derive(Default)]
+pub(crate) struct Register {
+    pub(crate) running: BTreeMap<u64, Running>,
+    pub(crate) resumed: Vec<(FetchRequest, Fetch)>,
+    last_id: u64,
+}
+
+/// Asks the exchange for content; cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+    board: Arc<Board>,
+    register: Arc<Mutex<Register>>,
+}
+
+impl Handle {
+    pub(crate) fn new(
+        commands: mpsc::Sender<Command>,
+        board: Arc<Board>,
+        register: Arc<Mutex<Register>>,
+    ) -> Self {
+        Self {
+            commands,
+            board,
+            register,
+        }
+    }
+
+    /// Starts (or resumes) a fetch. It waits for its turn when many are under way.
+    pub fn fetch(&self, request: FetchRequest) -> Fetch {
+        let (job, fetch) = prepare(&self.register, request, None);
+        if let Err(refused) = self.commands.try_send(Command::Fetch(Box::new(job))) {
+            let error = match &refused {
+                mpsc::error::TrySendError::Full(_) => {
+                    FetchError::Limit("too many fetches are waiting".into())
+                }
+                mpsc::error::TrySendError::Closed(_) => FetchError::Closed,
+            };
+            if let Command::Fetch(job) = refused.into_inner() {
+                // The receiver is in our own hands.
+                let _ = job.finished.send(Err(error));
+            }
+        }
+        fetch
+    }
+
+    /// Fetches under way or waiting for their turn.
+    pub fn running(&self) -> Vec<Running> {
+        lock(&self.register).running.values().cloned().collect()
+    }
+
+    /// Takes the fetches of an earlier run that go on by themselves, each once.
+    ///
+    /// They run whether they are taken or not; who takes one may follow it, and cancels it by dropping it.
+    pub fn take_resumed(&self) -> Vec<(FetchRequest, Fetch)> {
+        std::mem::take(&mut lock(&self.register).resumed)
+    }
+
+    /// Begins to read `range` of the file at `cid`/`path`: in order, verified, fetched as it is needed.
+    ///
+    /// # Errors
+    /// As for a fetch; `Refused` when it names a directory.
+    ///
+    /// # Cancel safety
+    /// Dropping the future, or the [`Reading`], stops everything.
+    pub async fn read(
+        &self,
+        cid: Cid,
+        path: Vec<String>,
+        peers: Vec<Multiaddr>,
+        range: Range<u64>,
+    ) -> Result<Reading, FetchError> {
+        let (begun, answer) = oneshot::channel();
+        let job = read::Job { path, range, begun };
+        self.send(Command::Read { cid, peers, job }).await?;
+        answer.await.map_err(|_| FetchError::Closed)?
+    }
+
+    /// Finds out what `cid`/`path` names, asking peers for directories that are not here.
+    ///
+    /// `deadline` is how long to look for somebody who has it; by default, `[exchange] find_timeout`.
+    ///
+    /// # Errors
+    /// `NotFound`, `NoSuchPath`, and as for a fetch.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops looking.
+    pub async fn resolve(
+        &self,
+        cid: Cid,
+        path: Vec<String>,
+        peers: Vec<Multiaddr>,
+        deadline: Option<Duration>,
+    ) -> Result<Resolved, FetchError> {
+        let (resolved, answer) = oneshot::channel();
+        let job = ResolveJob {
+            cid,
+            path,
+            peers,
+            deadline,
+            resolved,
+        };
+        self.send(Command::Resolve(Box::new(job))).await?;
+        answer.await.map_err(|_| FetchError::Closed)?
+    }
+
+    /// Announces a root in the DHT and keeps it announced; every share and finished fetch is.
+    pub fn announce(&self, cid: Cid) {
+        self.board.set(cid, true);
+    }
+
+    /// Takes a root off the DHT.
+    pub fn withdraw(&self, cid: Cid) {
+        self.board.set(cid, false);
+    }
+
+    /// Waits until everything that was verified before is durable, and what was fetched is listed as a root.
+    ///
+    /// # Errors
+    /// What the disk says, or `Closed`.
+    ///
+    /// # Cancel safety
+    /// It becomes durable whether this waits or not.
+    pub async fn sync(&self) -> Result<(), FetchError> {
+        let (done, answer) = oneshot::channel();
+        self.send(Command::Sync(done)).await?;
+        answer.await.map_err(|_| FetchError::Closed)?
+    }
+
+    async fn send(&self, command: Command) -> Result<(), FetchError> {
+        self.commands.send(command).await.map_err(|_| FetchError::Closed)
+    }
+}
+
+/// Makes the two ends of a fetch and lists it as running.
+pub(crate) fn prepare(
+    register: &Arc<Mutex<Register>>,
+    request: FetchRequest,
+    key: Option<u64>,
+) -> (FetchJob, Fetch) {
+    let (sender, progress) = watch::channel(Progress::default());
+    let (finished, result) = oneshot::channel();
+    let cancelled = CancellationToken::new();
+    let mut register = lock(register);
+    register.last_id += 1;
+    let id = register.last_id;
+    let running = Running {
+        id,
+        request: request.clone(),
+        progress: progress.clone(),
+    };
+    register.running.insert(id, running);
+    let job = FetchJob {
+        id,
+        key,
+        request,
+        progress: sender,
+        finished,
+        cancelled: cancelled.clone(),
+    };
+    let fetch = Fetch {
+        progress,
+        result,
+        _cancel: cancelled.drop_guard(),
+    };
+    (job, fetch)
+}
+
+pub(crate) fn lock(register: &Mutex<Register>) -> std::sync::MutexGuard<'_, Register> {
+    register.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A running fetch; dropping it cancels, and leaves what came for the next try.
+#[derive(Debug)]
+pub struct Fetch {
+    progress: watch::Receiver<Progress>,
+    result: oneshot::Receiver<Result<Fetched, FetchError>>,
+    _cancel: DropGuard,
+}
+
+impl Fetch {
+    /// Follows how far it is; updated at most ten times a second.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// Why it failed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the fetch.
+    pub async fn finished(self) -> Result<Fetched, FetchError> {
+        let Self { result, _cancel, .. } = self;
+        result.await.map_err(|_| FetchError::Closed)?
+    }
+}
+
+impl Resolved {
+    pub(crate) const fn directory(cid: Cid, size: u64, manifest: Manifest) -> Self {
+        Self {
+            cid,
+            size,
+            executable: false,
+            manifest: Some(manifest),
+        }
+    }
+
+    /// Whether it is a file or a directory.
+    pub const fn kind(&self) -> Kind {
+        self.cid.kind()
+    }
+}

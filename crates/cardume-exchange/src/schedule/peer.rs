@@ -1,0 +1,135 @@
+//! How much one peer is asked for at once.
+use std::time::{Duration, Instant};
+
+/// Requests to a peer nothing is known of yet.
+const FIRST_WINDOW: usize = 2;
+/// Queue kept at a peer beyond what its delay needs, so that its link never runs dry between two turns of ours.
+const QUEUE: Duration = Duration::from_millis(100);
+/// A request to a peer whose speed is unknown counts as stalled after this.
+const FIRST_DEADLINE: Duration = Duration::from_secs(4);
+const MIN_DEADLINE: Duration = Duration::from_secs(1);
+const MAX_DEADLINE: Duration = Duration::from_secs(10);
+/// Pause after a failure; doubled for each in a row.
+const FIRST_PAUSE: Duration = Duration::from_millis(125);
+/// Failures in a row after which a peer is left alone.
+const MAX_STRIKES: u32 = 5;
+
+/// What is known of one peer's speed and manners.
+#[derive(Debug)]
+pub(super) struct Peer {
+    window: usize,
+    /// Requests for content that it has not answered.
+    in_flight: usize,
+    /// Those of them that are overdue.
+    overdue: usize,
+    /// Questions about what it holds that it has not answered.
+    pub(super) polls: usize,
+    delay: Option<Duration>,
+    least_delay: Option<Duration>,
+    quiet_until: Option<Instant>,
+    strikes: u32,
+}
+
+impl Peer {
+    pub(super) fn new() -> Self {
+        Self {
+            window: FIRST_WINDOW,
+            in_flight: 0,
+            overdue: 0,
+            polls: 0,
+            delay: None,
+            least_delay: None,
+            quiet_until: None,
+            strikes: 0,
+        }
+    }
+
+    /// Whether another request may go out. An overdue answer holds back everything: the peer is either stuck or slow.
+    pub(super) fn has_room(&self, now: Instant, max_window: usize) -> bool {
+        self.is_quiet(now).is_none() && self.overdue == 0 && self.in_flight < self.window.min(max_window)
+    }
+
+    /// Until when it wants to be left alone.
+    pub(super) fn is_quiet(&self, now: Instant) -> Option<Instant> {
+        self.quiet_until.filter(|until| *until > now)
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    #[cfg(test)]
+    pub(super) fn window(&self) -> usize {
+        self.window
+    }
+
+    pub(super) fn delay(&self) -> Option<Duration> {
+        self.delay
+    }
+
+    /// How long it may take to answer; `usual` is what the peers of this fetch need.
+    pub(super) fn deadline(&self, usual: Option<Duration>) -> Duration {
+        match self.delay.or(usual) {
+            Some(delay) => (delay * 4 + QUEUE * 5).clamp(MIN_DEADLINE, MAX_DEADLINE),
+            None => FIRST_DEADLINE,
+        }
+    }
+
+    /// Notes a request and returns how many are on their way now.
+    pub(super) fn sent(&mut self) -> usize {
+        self.in_flight += 1;
+        self.in_flight
+    }
+
+    /// Notes that an answer is late: it gets one request at a time from now on, and each later than the last.
+    pub(super) fn overdue(&mut self, now: Instant) {
+        self.overdue += 1;
+        self.window = 1;
+        self.pause(now);
+    }
+
+    /// Forgets a request, answered or not.
+    pub(super) fn settled(&mut self, was_overdue: bool) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if was_overdue {
+            self.overdue = self.overdue.saturating_sub(1);
+        }
+    }
+
+    /// Learns from an answer that took `delay` with `share` requests on their way when it was sent.
+    ///
+    /// By Little's law `share / delay` is its rate in requests; a window of that rate times the least
+    /// delay seen keeps its link full, and anything above only queues.
+    pub(super) fn answered(&mut self, delay: Duration, share: usize, max_window: usize) {
+        let delay = delay.max(Duration::from_micros(100));
+        self.strikes = 0;
+        self.delay = Some(self.delay.map_or(delay, |old| (old * 3 + delay) / 4));
+        let least = self.least_delay.map_or(delay, |old| old.min(delay));
+        self.least_delay = Some(least);
+        let aim = (least.mul_f64(1.25) + QUEUE).as_secs_f64() * share as f64 / delay.as_secs_f64();
+        let aim = (aim as usize).saturating_add(1).clamp(1, max_window.max(1));
+        if aim > self.window {
+            self.window += 1;
+        } else if aim < self.window {
+            self.window -= 1;
+        }
+    }
+
+    /// Leaves it alone until `until`, as it asked.
+    pub(super) fn busy(&mut self, until: Instant) {
+        self.window = (self.window / 2).max(1);
+        self.quiet_until = Some(self.quiet_until.map_or(until, |old| old.max(until)));
+    }
+
+    /// Notes a failure; whether it is still worth asking.
+    pub(super) fn failed(&mut self, now: Instant) -> bool {
+        self.pause(now);
+        self.strikes < MAX_STRIKES
+    }
+
+    fn pause(&mut self, now: Instant) {
+        self.strikes = self.strikes.saturating_add(1);
+        let pause = FIRST_PAUSE * (1 << self.strikes.min(6));
+        self.busy(now + pause);
+    }
+}

@@ -1,0 +1,93 @@
+//! What a fetch tells of itself.
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use libp2p_identity::PeerId;
+use tokio::sync::watch;
+
+use crate::{Phase, Progress, Source};
+
+/// Time between two updates: more is more than anybody can see.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Counts what comes, and tells at a bounded rate.
+pub(crate) struct Tally {
+    sender: watch::Sender<Progress>,
+    now: Progress,
+    bytes: HashMap<PeerId, u64>,
+    told: Option<Instant>,
+}
+
+impl Tally {
+    pub(crate) fn new(sender: watch::Sender<Progress>) -> Self {
+        Self {
+            sender,
+            now: Progress::default(),
+            bytes: HashMap::new(),
+            told: None,
+        }
+    }
+
+    /// Counts bytes of verified content from `peer`.
+    pub(crate) fn fetched(&mut self, peer: PeerId, bytes: u64) {
+        *self.bytes.entry(peer).or_default() += bytes;
+        self.now.fetched += bytes;
+        self.tell();
+    }
+
+    /// Notes how much is wanted in all.
+    pub(crate) fn wanted(&mut self, size: u64, files: u64) {
+        self.now.size = size;
+        self.now.files = files;
+        self.tell();
+    }
+
+    pub(crate) fn done(&mut self, bytes: u64) {
+        self.now.done = self.now.done.saturating_add(bytes);
+        self.tell();
+    }
+
+    pub(crate) fn file_done(&mut self) {
+        self.now.files_done += 1;
+        self.tell();
+    }
+
+    pub(crate) fn phase(&mut self, phase: Phase) {
+        if self.now.phase != phase {
+            self.now.phase = phase;
+            self.tell_now();
+        }
+    }
+
+    pub(crate) const fn fetched_bytes(&self) -> u64 {
+        self.now.fetched
+    }
+
+    /// Who sent how much, the most first.
+    pub(crate) fn sources(&self) -> Vec<Source> {
+        let mut sources: Vec<Source> = self
+            .bytes
+            .iter()
+            .map(|(peer, bytes)| Source {
+                peer: *peer,
+                bytes: *bytes,
+            })
+            .collect();
+        sources.sort_unstable_by_key(|source| (std::cmp::Reverse(source.bytes), source.peer));
+        sources
+    }
+
+    fn tell(&mut self) {
+        if self.told.is_none_or(|told| told.elapsed() >= INTERVAL) {
+            self.tell_now();
+        }
+    }
+
+    fn tell_now(&mut self) {
+        self.told = Some(Instant::now());
+        self.now.sources = self.sources();
+        self.sender.send_replace(self.now.clone());
+    }
+}

@@ -1,0 +1,7 @@
+//! Several exchanges over loopback: each with its own swarm, store and directory.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+mod fetching;
+mod hostile;
+mod node;
+mod reading;
+mod sharing;
