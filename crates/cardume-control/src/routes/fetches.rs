@@ -74,5 +74,7 @@ fn request(new: NewFetch) -> Result<FetchRequest> {
             .map_or(Destination::Store, |path| Destination::Path { path, force }),
         only: new.only,
         name: name.or(link.name),
+        deadline: None,
+        persist: true,
     })
 }
