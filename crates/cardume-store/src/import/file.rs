@@ -36,6 +36,9 @@ impl Import<'_> {
             let started = SystemTime::now();
             let file = open().map_err(failed)?;
             let metadata = file.metadata().map_err(failed)?;
+            if !metadata.is_file() {
+                return Err(failed(io::ErrorKind::NotFound.into()));
+            }
             let print = Print::of(&metadata);
             let taken = match self.take_bytes(&file, path, print.size) {
                 Err(ImportError::Io { source, .. }) if source.kind() == io::ErrorKind::UnexpectedEof => {

@@ -11,7 +11,7 @@ use cardume_content::{
     Cid, Hash, Manifest,
     manifest::{Entry, Limits, Name, Node, symlink_stays_inside},
 };
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
 
 use super::{Import, Leaf};
@@ -21,6 +21,9 @@ use crate::{
     record::{Body, INLINE, Print, Record, nanoseconds},
     table,
 };
+
+/// Files that one core takes in before it looks for others to share with.
+const FILES_AT_ONCE: usize = 16;
 
 /// What a directory lists.
 struct Listed {
@@ -56,11 +59,19 @@ impl Import<'_> {
         depth: u32,
     ) -> Result<(Cid, u64, u64), ImportError> {
         let listed = self.list(directory, path)?;
-        let entries: Vec<Option<Entry>> = listed
+        let (files, others): (Vec<_>, Vec<_>) = listed
+            .into_iter()
+            .partition(|listed| listed.kind == FileType::RegularFile);
+        let entry = |listed| self.entry(directory, listed, depth);
+        let others: Vec<_> = others.into_par_iter().map(entry).collect::<Result<_, _>>()?;
+        // Small files are not worth handing around one by one; a large one keeps all cores busy by itself.
+        let files: Vec<_> = files
             .into_par_iter()
-            .map(|listed| self.entry(directory, listed, depth))
+            .with_min_len(FILES_AT_ONCE)
+            .map(entry)
             .collect::<Result<_, _>>()?;
-        let manifest = Manifest::new(entries.into_iter().flatten().collect())?;
+        let entries = others.into_iter().chain(files).flatten().collect();
+        let manifest = Manifest::new(entries)?;
         let (size, files) = manifest.totals();
         let bytes = manifest.encode();
         let limit = Limits::default().manifest_bytes;
@@ -195,12 +206,12 @@ impl Import<'_> {
         }
         let open = || {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let file = File::from(openat(directory, listed.raw.as_c_str(), flags, Mode::empty())?);
-            if file.metadata()?.is_file() {
-                Ok(file)
-            } else {
-                Err(io::ErrorKind::NotFound.into())
-            }
+            Ok(File::from(openat(
+                directory,
+                listed.raw.as_c_str(),
+                flags,
+                Mode::empty(),
+            )?))
         };
         match self.file(&listed.path, open) {
             Err(ImportError::Io { path, source }) if is_skipped(&source) => {
