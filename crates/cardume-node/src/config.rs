@@ -9,22 +9,35 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// What the node is called, and where it keeps its state.
     pub node: Node,
+    /// Its private key.
     pub identity: Identity,
+    /// What is logged, and how.
     pub log: Log,
+    /// Where it listens.
     pub listen: Listen,
+    /// Whom it dials, and how many connections it has.
     pub connect: cardume_connect::Config,
     /// Peers by name.
     pub peer: BTreeMap<String, cardume_connect::Peer>,
+    /// Which network it belongs to.
     pub network: Network,
+    /// Peers on the local network.
     pub mdns: cardume_mdns::Config,
+    /// The distributed hash table.
     pub kad: cardume_kad::Config,
+    /// The transfer protocol.
     pub transfer: cardume_transfer::Config,
+    /// Fetches, and answers to peers.
     pub exchange: cardume_exchange::Config,
+    /// Content on disk.
     pub store: cardume_store::Config,
     /// Files and directories shared from the start, by name.
     pub share: BTreeMap<String, Share>,
+    /// The control API.
     pub control: cardume_control::Config,
+    /// How it stops.
     pub shutdown: Shutdown,
 }
 
@@ -53,6 +66,7 @@ pub struct Identity {
 pub struct Log {
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,cardume_exchange=debug`.
     pub level: String,
+    /// How a line of the log looks.
     pub format: LogFormat,
 }
 impl Default for Log {
@@ -64,12 +78,17 @@ impl Default for Log {
     }
 }
 
+/// How a line of the log looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
+    /// Pretty on a terminal, the journal's own under systemd, JSON otherwise.
     Auto,
+    /// For the eye.
     Pretty,
+    /// One object a line.
     Json,
+    /// Fields for systemd's journal.
     Journald,
 }
 
@@ -77,6 +96,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Listen {
+    /// Multiaddrs to listen on; QUIC and TCP on all interfaces by default.
     #[schemars(with = "Vec<String>")]
     pub addresses: Vec<Multiaddr>,
     /// Addresses to tell others besides those found out, such as a forwarded port.
@@ -117,6 +137,7 @@ impl Default for Network {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Share {
+    /// A file or a directory; absolute.
     pub path: PathBuf,
     /// Tell the DHT about it.
     #[serde(default = "yes")]

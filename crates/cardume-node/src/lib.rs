@@ -11,7 +11,20 @@
 //! * A task that panics ends the node.
 //! * A node stops in one order: doors, work, swarm, store, lock.
 
+mod behaviour;
 pub mod config;
+mod error;
+mod home;
 pub mod identity;
+mod lock;
+mod node;
+mod shares;
+mod swarm;
+mod tasks;
+mod wiring;
 
-pub use self::config::Config;
+pub use self::{
+    config::Config,
+    error::{NodeError, StartError},
+    node::Node,
+};

@@ -1,0 +1,131 @@
+//! The data directory: made, locked, and opened.
+
+use std::{
+    fs,
+    io::{self, Read},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use cardume_store::Store;
+use libp2p::identity::Keypair;
+use redb::Database;
+
+use crate::{
+    Config, StartError, identity,
+    lock::{Lock, LockError},
+};
+
+/// Pages of the metadata database kept in memory; the default would be 1 GiB.
+const DATABASE_CACHE: usize = 8 * 1024 * 1024;
+/// Layout of the data directory. A newer program's directory is left alone.
+const FORMAT: u32 = 1;
+
+/// What a node keeps on disk, opened. Blocks on the disk while it opens.
+pub(crate) struct Home {
+    pub(crate) path: PathBuf,
+    pub(crate) key: Keypair,
+    pub(crate) database: Arc<Database>,
+    pub(crate) store: Store,
+    /// Last, so that it is let go of last.
+    pub(crate) lock: Lock,
+}
+
+impl Home {
+    /// Opens the data directory of `config`, making what is missing.
+    pub(crate) fn open(config: &Config) -> Result<Self, StartError> {
+        let path = config.node.data_dir.clone().ok_or(StartError::Config {
+            key: "node.data_dir",
+            reason: "a node needs a directory for its identity and its store".into(),
+        })?;
+        make_directory(&path)?;
+        let lock = Lock::acquire(&path).map_err(|error| match error {
+            LockError::Held { pid } => StartError::Locked {
+                data_dir: path.clone(),
+                pid,
+            },
+            LockError::Io { path, source } => StartError::Io { path, source },
+        })?;
+        check_format(&path)?;
+        let key = identity::load_or_create(&key_path(config, &path))?;
+        let store_path = path.join("store");
+        make_directory(&store_path)?;
+        let database = Arc::new(open_database(&store_path.join("meta.redb"))?);
+        let store = Store::open(&store_path, database.clone(), &config.store)?;
+        Ok(Self {
+            path,
+            key,
+            database,
+            store,
+            lock,
+        })
+    }
+}
+
+fn key_path(config: &Config, home: &Path) -> PathBuf {
+    config
+        .identity
+        .key_file
+        .as_ref()
+        .map_or_else(|| home.join("identity.key"), PathBuf::from)
+}
+
+fn make_directory(path: &Path) -> Result<(), StartError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| StartError::Io {
+            path: path.into(),
+            source,
+        })
+}
+
+fn open_database(path: &Path) -> Result<Database, StartError> {
+    Database::builder()
+        .set_cache_size(DATABASE_CACHE)
+        .create(path)
+        .map_err(|error| StartError::Database {
+            path: path.into(),
+            reason: format!(
+                "{error}; move it away to start with an empty store (shared files stay where they are)"
+            ),
+        })
+}
+
+/// Writes the format on the first start, and refuses a directory from the future.
+fn check_format(home: &Path) -> Result<(), StartError> {
+    let path = home.join("format");
+    let failed = |source| StartError::Io {
+        path: path.clone(),
+        source,
+    };
+    let mut text = String::new();
+    match fs::File::open(&path) {
+        Ok(file) => {
+            file.take(32).read_to_string(&mut text).map_err(failed)?;
+            match text.trim().parse::<u32>() {
+                Ok(format) if format <= FORMAT => Ok(()),
+                _ => Err(failed(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!(
+                        "the directory has format {:?}; this program knows up to {FORMAT}; use a newer one",
+                        text.trim()
+                    ),
+                ))),
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+                .map_err(failed)?;
+            io::Write::write_all(&mut file, format!("{FORMAT}\n").as_bytes()).map_err(failed)?;
+            file.sync_all().map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}

@@ -1,0 +1,248 @@
+//! A running node, from start to drained.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use cardume_connect::Addresses;
+use cardume_store::{Mode, Store};
+use libp2p::PeerId;
+use tokio::{task::JoinHandle, time::timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Config, NodeError, StartError,
+    home::Home,
+    lock::Lock,
+    shares::Shares,
+    swarm,
+    tasks::Tasks,
+    wiring::{self, Wired},
+};
+
+/// One node. Dropping it stops everything at once; [`Node::shutdown`] drains first.
+pub struct Node {
+    peer: PeerId,
+    socket: PathBuf,
+    data_dir: PathBuf,
+    grace: Duration,
+    connect: cardume_connect::Handle,
+    exchange: cardume_exchange::Handle,
+    store: Store,
+    tasks: Tasks,
+    /// Cancelled when the node is to stop, by whomever.
+    stop: CancellationToken,
+    /// What is stopped in turn: doors take nothing new, work drains, then the swarm is let go.
+    phases: [Phase; 3],
+    _lock: Lock,
+}
+
+/// A task that ends when its token says so.
+struct Phase {
+    name: &'static str,
+    token: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Phase {
+    fn spawn(
+        tasks: &Tasks,
+        name: &'static str,
+        token: CancellationToken,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        Self {
+            name,
+            token,
+            task: tasks.spawn(name, task),
+        }
+    }
+}
+
+impl Node {
+    /// Opens the data directory, builds the swarm and the doors, and listens.
+    ///
+    /// `config.node.data_dir` and `config.control.listen` must be set: a library looks up no places.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], with what to do about it. Nothing keeps running then.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        check_network_id(&config.network.id)?;
+        let config = Arc::new(config);
+        let opening = {
+            let config = config.clone();
+            tokio::task::spawn_blocking(move || {
+                let home = Home::open(&config)?;
+                let wired = wiring::wire(&config, &home.key, &home.database, &home.path)?;
+                Ok::<_, StartError>((home, wired))
+            })
+        };
+        let (home, wired) = opening.await.expect("opening a data directory does not panic")?;
+        Self::assemble(&config, home, wired)
+    }
+
+    /// Puts the parts together and spawns them, once nothing can fail any more.
+    fn assemble(config: &Config, home: Home, wired: Wired) -> Result<Self, StartError> {
+        let peer = home.key.public().to_peer_id();
+        let stop = CancellationToken::new();
+        let mut swarm = swarm::build(home.key, &config.connect, wired.behaviour)?;
+        swarm::listen(&mut swarm, &config.listen.addresses)?;
+        let (exchange, exchange_server) = config.exchange.build(
+            home.store.clone(),
+            wired.transfer.clone(),
+            wired.transfer_server,
+            wired.kad.clone(),
+            wired.connect.clone(),
+            peer,
+            home.database.clone(),
+        );
+        let handles = cardume_control::Handles {
+            connect: wired.connect.clone(),
+            kad: wired.kad,
+            transfer: wired.transfer,
+            exchange: exchange.clone(),
+            store: home.store.clone(),
+            stop: stop.clone(),
+        };
+        let control = wiring::control(config, peer, &home.path, handles)?;
+        let socket = control.socket().to_owned();
+
+        let tasks = Tasks::new(stop.clone());
+        let (doors, work, turning) = (
+            CancellationToken::new(),
+            CancellationToken::new(),
+            CancellationToken::new(),
+        );
+        tasks.spawn(
+            "address book",
+            wired.connect_server.run(turning.clone().cancelled_owned()),
+        );
+        if let Some(server) = wired.kad_server {
+            tasks.spawn("dht rows", server.run());
+        }
+        let shares = Shares {
+            wanted: config.share.clone(),
+            mode: if config.store.in_place {
+                Mode::InPlace
+            } else {
+                Mode::Copy
+            },
+            store: home.store.clone(),
+            exchange: exchange.clone(),
+            database: home.database,
+            stop: work.clone(),
+        };
+        tasks.spawn("shares", shares.run());
+        let phases = [
+            Phase::spawn(&tasks, "control", doors.clone(), control.run(doors)),
+            Phase::spawn(&tasks, "exchange", work.clone(), exchange_server.run(work)),
+            Phase::spawn(&tasks, "swarm", turning.clone(), swarm::run(swarm, turning)),
+        ];
+        Ok(Self {
+            peer,
+            socket,
+            data_dir: home.path,
+            grace: config.shutdown.grace.get(),
+            connect: wired.connect,
+            exchange,
+            store: home.store,
+            tasks,
+            stop,
+            phases,
+            _lock: home.lock,
+        })
+    }
+
+    /// This node's identity.
+    pub fn peer_id(&self) -> PeerId {
+        self.peer
+    }
+
+    /// Where the control API is served.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Where this node keeps its state.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Where this node listens, and where others reach it.
+    pub async fn addresses(&self) -> Addresses {
+        self.connect.addresses().await.unwrap_or_default()
+    }
+
+    /// Connections of this node.
+    pub fn connect(&self) -> &cardume_connect::Handle {
+        &self.connect
+    }
+
+    /// Content of this node.
+    pub fn exchange(&self) -> &cardume_exchange::Handle {
+        &self.exchange
+    }
+
+    /// Content on disk. Its methods block.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// A token that is cancelled when the node is to stop; cancel it to stop the node.
+    pub fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Waits until the node is to stop: the API said so, or a part of it failed.
+    pub async fn finished(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Stops in order, within `shutdown.grace`: doors, work, swarm; then settles the store.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`] when a task had panicked, something had to be cut off, or the disk failed at the end.
+    pub async fn shutdown(self) -> Result<(), NodeError> {
+        self.stop.cancel();
+        let deadline = tokio::time::Instant::now() + self.grace;
+        let mut overdue = None;
+        for phase in self.phases {
+            phase.token.cancel();
+            let mut task = phase.task;
+            if timeout_at(deadline, &mut task).await.is_err() {
+                tracing::warn!(part = phase.name, "did not end within shutdown.grace; cut off");
+                task.abort();
+                overdue.get_or_insert(phase.name);
+            }
+        }
+        // The address book and the rows of the DHT are written once more when the swarm is gone.
+        if timeout_at(deadline, self.tasks.ended()).await.is_err() {
+            overdue.get_or_insert("writing state");
+        }
+        let store = self.store;
+        tokio::task::spawn_blocking(move || store.settle())
+            .await
+            .expect("settling does not panic")?;
+        match (self.tasks.panicked(), overdue) {
+            (Some(panicked), _) => Err(NodeError::Panicked(panicked)),
+            (None, Some(part)) => Err(NodeError::Overdue(part)),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// A network's id stands in protocol names, so it is short and plain.
+fn check_network_id(id: &str) -> Result<(), StartError> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=32).contains(&id.len()) && id.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(StartError::Config {
+        key: "network.id",
+        reason: format!("{id:?} is not 1 to 32 of the characters a-z, 0-9 and -"),
+    })
+}

@@ -1,0 +1,198 @@
+//! The swarm: its transports, its limits, and the loop that turns it.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, UdpSocket},
+    num::{NonZeroU8, NonZeroUsize},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use hickory_resolver::config::{ResolverConfig, ResolverOpts};
+use libp2p::{
+    Multiaddr, Swarm, SwarmBuilder, TransportError, core::upgrade::Version, identity::Keypair,
+    multiaddr::Protocol, noise, swarm::SwarmEvent, tcp, tls, yamux,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{behaviour::Behaviour, error::StartError};
+
+/// Substreams one peer may have open on one connection. yamux gives each 256 KiB of unread credit, so this
+/// is what bounds the memory that a peer can make us hold by sending to streams nobody reads.
+const MAX_STREAMS: usize = 256;
+/// Substreams whose protocol is still being negotiated; a peer that opens more and says nothing is shut out.
+const MAX_NEGOTIATING_STREAMS: usize = 32;
+/// Unread bytes of one QUIC stream: above the largest answer of the transfer protocol.
+const QUIC_STREAM_WINDOW: u32 = 6 * 1024 * 1024;
+/// Unread bytes of one QUIC connection.
+const QUIC_CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// A name that does not resolve in this time counts as unknown.
+const DNS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Builds the swarm: QUIC, and TCP under TLS 1.3 or Noise with yamux; names resolved as the system does.
+pub(crate) fn build(
+    key: Keypair,
+    config: &cardume_connect::Config,
+    behaviour: Behaviour,
+) -> Result<Swarm<Behaviour>, StartError> {
+    let (resolver, options) = resolver();
+    let idle = config.idle_timeout.get();
+    let swarm = SwarmBuilder::with_existing_identity(key)
+        .with_tokio()
+        .with_tcp(
+            tcp::Config::default().nodelay(true),
+            (tls::Config::new, noise::Config::new),
+            || {
+                let mut yamux = yamux::Config::default();
+                yamux.set_max_num_streams(MAX_STREAMS);
+                yamux
+            },
+        )
+        .map_err(|error| StartError::Identity(error.to_string()))?
+        .with_quic_config(|mut quic| {
+            quic.handshake_timeout = Duration::from_secs(10);
+            quic.max_idle_timeout = 30_000;
+            quic.keep_alive_interval = Duration::from_secs(10);
+            quic.max_concurrent_stream_limit = MAX_STREAMS as u32;
+            quic.max_stream_data = QUIC_STREAM_WINDOW;
+            quic.max_connection_data = QUIC_CONNECTION_WINDOW;
+            quic
+        })
+        .with_dns_config(resolver, options)
+        .with_behaviour(|_| behaviour)
+        .expect("a behaviour that exists is built without failing")
+        .with_swarm_config(|swarm| {
+            swarm
+                .with_idle_connection_timeout(idle)
+                .with_smart_dial()
+                .with_dial_concurrency_factor(NonZeroU8::new(8).expect("8 is not 0"))
+                .with_substream_upgrade_protocol_override(Version::V1Lazy)
+                .with_max_negotiating_inbound_streams(MAX_NEGOTIATING_STREAMS)
+                .with_notify_handler_buffer_size(NonZeroUsize::new(64).expect("64 is not 0"))
+                .with_per_connection_event_buffer_size(32)
+        })
+        .with_connection_timeout(config.dial_timeout.get())
+        .build();
+    Ok(swarm)
+}
+
+/// The system's name servers, or none: a host without any still dials addresses.
+fn resolver() -> (ResolverConfig, ResolverOpts) {
+    let (config, mut options) = hickory_resolver::system_conf::read_system_conf().unwrap_or_else(|error| {
+        tracing::info!(%error, "no name servers are configured on this host; /dns addresses will not resolve");
+        (ResolverConfig::from_parts(None, Vec::new(), Vec::new()), ResolverOpts::default())
+    });
+    options.timeout = DNS_TIMEOUT;
+    options.attempts = 1;
+    (config, options)
+}
+
+/// Listens on every address, or says which one is taken.
+///
+/// An IPv6 address on a host without IPv6 is passed over, as long as another one works.
+pub(crate) fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[Multiaddr]) -> Result<(), StartError> {
+    let mut listening = 0;
+    for address in addresses {
+        let result = probe(address).and_then(|()| {
+            swarm.listen_on(address.clone()).map_err(|error| match error {
+                TransportError::MultiaddrNotSupported(_) => io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "no transport of this node listens there",
+                ),
+                TransportError::Other(error) => error,
+            })
+        });
+        match result {
+            Ok(_) => listening += 1,
+            Err(error) if is_ip6(address) && lacks_ip6(&error) => {
+                tracing::info!(%address, %error, "this host has no IPv6 there; passed over");
+            }
+            Err(source) => {
+                return Err(StartError::Listen {
+                    address: address.clone(),
+                    source,
+                });
+            }
+        }
+    }
+    if listening == 0 && !addresses.is_empty() {
+        return Err(StartError::Deaf);
+    }
+    Ok(())
+}
+
+/// Binds and lets go. libp2p sets SO_REUSEPORT on TCP listeners (to dial from their port), so two daemons of
+/// one user would both bind, and each would get half of the connections; a plain bind finds the other.
+fn probe(address: &Multiaddr) -> io::Result<()> {
+    let mut parts = address.iter();
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => ip.into(),
+        Some(Protocol::Ip6(ip)) => ip.into(),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => TcpListener::bind(SocketAddr::new(ip, port)).map(drop),
+        Some(Protocol::Udp(port)) if port != 0 => UdpSocket::bind(SocketAddr::new(ip, port)).map(drop),
+        _ => Ok(()),
+    }
+}
+
+fn is_ip6(address: &Multiaddr) -> bool {
+    matches!(address.iter().next(), Some(Protocol::Ip6(_)))
+}
+
+fn lacks_ip6(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    error.kind() == io::ErrorKind::AddrNotAvailable || Errno::from_io_error(error) == Some(Errno::AFNOSUPPORT)
+}
+
+/// Turns the swarm until `stop`. It only logs: features answer their callers themselves.
+pub(crate) async fn run(mut swarm: Swarm<Behaviour>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            event = swarm.select_next_some() => log(&event),
+        }
+    }
+}
+
+fn log<E: std::fmt::Debug>(event: &SwarmEvent<E>) {
+    match event {
+        SwarmEvent::NewListenAddr { address, .. } => tracing::info!(%address, "listening"),
+        SwarmEvent::ExpiredListenAddr { address, .. } => tracing::info!(%address, "no longer listening"),
+        SwarmEvent::ListenerClosed {
+            addresses,
+            reason: Err(error),
+            ..
+        } => tracing::error!(?addresses, %error, "a listener died"),
+        SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener failed to accept"),
+        SwarmEvent::ExternalAddrConfirmed { address } => tracing::info!(%address, "reachable at"),
+        SwarmEvent::ConnectionEstablished {
+            peer_id,
+            endpoint,
+            num_established,
+            ..
+        } => {
+            tracing::debug!(peer = %peer_id, address = %endpoint.get_remote_address(), connections = num_established, "connected");
+        }
+        SwarmEvent::ConnectionClosed {
+            peer_id,
+            cause,
+            num_established,
+            ..
+        } => {
+            tracing::debug!(peer = %peer_id, ?cause, connections = num_established, "disconnected");
+        }
+        SwarmEvent::IncomingConnectionError {
+            send_back_addr,
+            error,
+            ..
+        } => {
+            tracing::debug!(address = %send_back_addr, %error, "an incoming connection failed");
+        }
+        SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => {
+            tracing::debug!(peer = ?peer_id, %error, "could not connect")
+        }
+        event => tracing::trace!(?event),
+    }
+}

@@ -1,0 +1,107 @@
+//! From configuration to parts that know each other: every feature is built here, by name.
+
+use std::{path::Path, sync::Arc};
+
+use libp2p::{PeerId, identity::Keypair};
+use redb::Database;
+
+use crate::{Config, StartError, behaviour::Behaviour};
+
+/// The networking features of one node: the behaviour for the swarm, the handles for the rest of the node,
+/// and the servers that touch disk.
+pub(crate) struct Wired {
+    pub(crate) behaviour: Behaviour,
+    pub(crate) connect: cardume_connect::Handle,
+    pub(crate) connect_server: cardume_connect::Server,
+    pub(crate) kad: cardume_kad::Handle,
+    pub(crate) kad_server: Option<cardume_kad::Server>,
+    pub(crate) transfer: cardume_transfer::Handle,
+    pub(crate) transfer_server: cardume_transfer::Server,
+}
+
+/// Builds every feature that `config` switches on. Reads the address book and the DHT's records: it blocks.
+pub(crate) fn wire(
+    config: &Config,
+    key: &Keypair,
+    database: &Arc<Database>,
+    home: &Path,
+) -> Result<Wired, StartError> {
+    let network = config.network.id.as_str();
+    let local = key.public().to_peer_id();
+    let agent = format!("cardume/{}", env!("CARGO_PKG_VERSION"));
+
+    let (connect_behaviour, connect, connect_server) = config
+        .connect
+        .build(
+            key,
+            network,
+            agent,
+            &config.peer,
+            config.listen.announce.clone(),
+            home.join("peers"),
+        )
+        .map_err(|error| StartError::Config {
+            key: "connect",
+            reason: error.to_string(),
+        })?;
+    let mdns = config.mdns.enabled.then(|| config.mdns.build(local)).transpose().unwrap_or_else(|error| {
+        tracing::warn!(%error, "no multicast on this host; peers on the local network are not found by themselves");
+        None
+    });
+    let (kad_behaviour, kad, kad_server) = if config.kad.enabled {
+        let built = config.kad.build(local, network, database.clone());
+        let (behaviour, handle, server) = built.map_err(|error| StartError::Config {
+            key: "kad",
+            reason: error.to_string(),
+        })?;
+        (Some(behaviour), handle, Some(server))
+    } else {
+        (None, cardume_kad::Handle::closed(), None)
+    };
+    let (transfer_behaviour, transfer, transfer_server) = config.transfer.build(network);
+
+    let behaviour = Behaviour {
+        connect: connect_behaviour,
+        mdns: mdns.into(),
+        kad: kad_behaviour.into(),
+        transfer: transfer_behaviour,
+    };
+    Ok(Wired {
+        behaviour,
+        connect,
+        connect_server,
+        kad,
+        kad_server,
+        transfer,
+        transfer_server,
+    })
+}
+
+/// Builds the control API's server and its socket.
+pub(crate) fn control(
+    config: &Config,
+    peer: PeerId,
+    home: &Path,
+    handles: cardume_control::Handles,
+) -> Result<cardume_control::Server, StartError> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let node = cardume_control::NodeInfo {
+        peer_id: peer,
+        name: config.node.name.clone().unwrap_or(host),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        data_dir: home.to_owned(),
+        network: config.network.id.clone(),
+        config: serde_json::to_value(config).expect("a configuration is made of texts and numbers"),
+        in_place: config.store.in_place,
+        peers: config
+            .peer
+            .iter()
+            .map(|(name, peer)| (peer.id, name.clone()))
+            .collect(),
+        shares: config.share.values().map(|share| share.path.clone()).collect(),
+    };
+    config
+        .control
+        .build(home.join("cardume.sock"), node, handles)
+        .map_err(|error| StartError::Control(error.to_string()))
+}

@@ -1,0 +1,172 @@
+//! Whole nodes in one process, over real sockets on loopback.
+#![expect(clippy::unwrap_used, reason = "a test says enough when it panics")]
+
+use std::{fs, path::Path, time::Duration};
+
+use cardume_content::{Cid, Hash};
+use cardume_exchange::{Destination, FetchRequest};
+use cardume_node::{Config, Node, StartError, config};
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+/// Longer than anything here takes on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A node that listens on free loopback ports and hears nobody by itself.
+fn quiet(home: &Path) -> Config {
+    let mut config = Config::default();
+    config.node.data_dir = Some(home.join("data"));
+    config.control.listen = Some(format!("unix:{}", home.join("s").display()));
+    config.listen.addresses = vec![
+        "/ip4/127.0.0.1/tcp/0".parse().unwrap(),
+        "/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap(),
+    ];
+    config.mdns.enabled = false;
+    config
+}
+
+async fn start(config: Config) -> Node {
+    timeout(PATIENCE, Node::start(config))
+        .await
+        .expect("a node starts at once")
+        .unwrap()
+}
+
+async fn listening(node: &Node) -> Vec<libp2p::Multiaddr> {
+    let until = async {
+        loop {
+            let addresses = node.addresses().await.listen;
+            if addresses.len() >= 2 {
+                return addresses;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, until).await.expect("it listens")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_configuration_shares_is_fetched_by_another_node_and_withdrawn_when_it_is_gone() {
+    let (a, b) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let bytes: Vec<u8> = (0..3_000_000u32)
+        .map(|i| (i.wrapping_mul(i) >> 7) as u8)
+        .collect();
+    fs::write(a.path().join("film"), &bytes).unwrap();
+    let cid = Cid::blob(Hash::of(&bytes));
+    let mut sharing = quiet(a.path());
+    sharing.share.insert(
+        "films".into(),
+        config::Share {
+            path: a.path().join("film"),
+            announce: true,
+        },
+    );
+    let giver = start(sharing).await;
+    let taker = start(quiet(b.path())).await;
+
+    let fetch = |node: &Node, peers, name: &str| {
+        let destination = Destination::Path {
+            path: b.path().join(name),
+            force: false,
+        };
+        let mut request = FetchRequest::new(cid, destination);
+        request.peers = peers;
+        request.deadline = Some(Duration::from_secs(20));
+        node.exchange().fetch(request)
+    };
+    let peers: Vec<_> = listening(&giver)
+        .await
+        .into_iter()
+        .map(|a| a.with_p2p(giver.peer_id()).unwrap())
+        .collect();
+    timeout(PATIENCE, fetch(&taker, peers, "got").finished())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(fs::read(b.path().join("got")).unwrap(), bytes);
+    giver.shutdown().await.unwrap();
+    taker.shutdown().await.unwrap();
+
+    let giver = start(quiet(a.path())).await;
+    let removed = async {
+        while giver.store().root(cid).unwrap().is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, removed)
+        .await
+        .expect("a share that configuration no longer names is forgotten");
+    giver.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_node_on_the_same_directory_is_told_who_has_it() {
+    let home = TempDir::new().unwrap();
+    let first = start(quiet(home.path())).await;
+    let Err(error) = Node::start(quiet(home.path())).await else {
+        panic!("two nodes on one directory")
+    };
+    assert!(
+        matches!(error, StartError::Locked { pid: Some(pid), .. } if pid == std::process::id()),
+        "{error}"
+    );
+    first.shutdown().await.unwrap();
+    start(quiet(home.path())).await.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_is_taken_is_named_with_the_key_that_asks_for_it() {
+    for (address, taken) in [("tcp", true), ("udp", false)] {
+        let home = TempDir::new().unwrap();
+        let (tcp, udp) = (
+            std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
+            std::net::UdpSocket::bind("127.0.0.1:0").unwrap(),
+        );
+        let mut config = quiet(home.path());
+        let wanted = match taken {
+            true => format!("/ip4/127.0.0.1/tcp/{}", tcp.local_addr().unwrap().port()),
+            false => format!("/ip4/127.0.0.1/udp/{}/quic-v1", udp.local_addr().unwrap().port()),
+        };
+        config.listen.addresses = vec![wanted.parse().unwrap()];
+        let Err(error) = Node::start(config).await else {
+            panic!("{address}: a port taken twice")
+        };
+        let error = error.to_string();
+        assert!(
+            error.contains("listen.addresses") && error.contains(&wanted),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_never_share_a_tcp_port() {
+    let (a, b) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let first = start(quiet(a.path())).await;
+    let tcp = listening(&first)
+        .await
+        .into_iter()
+        .find(|address| address.to_string().contains("/tcp/"))
+        .unwrap();
+    let mut config = quiet(b.path());
+    config.listen.addresses = vec![tcp];
+    assert!(matches!(
+        Node::start(config).await,
+        Err(StartError::Listen { .. })
+    ));
+    first.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_network_id_that_cannot_stand_in_a_protocol_name_is_refused() {
+    for id in ["", "Upper", "with space", "a/b", &"x".repeat(33)] {
+        let home = TempDir::new().unwrap();
+        let mut config = quiet(home.path());
+        config.network.id = id.into();
+        let Err(error) = Node::start(config).await else {
+            panic!("{id:?} was taken")
+        };
+        assert!(error.to_string().starts_with("network.id"), "{error}");
+        assert!(!home.path().join("data").exists(), "nothing was made");
+    }
+}
