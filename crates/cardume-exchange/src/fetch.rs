@@ -97,9 +97,13 @@ struct Work<'a> {
 
 /// Files to get, each blob once.
 struct Job {
+    /// Whether a file is fetched, not a directory.
+    is_single: bool,
     site: Option<Site>,
     /// Each blob with all files that are it, the first being the one that is fetched.
     wanted: VecDeque<Wanted>,
+    /// Those of them that are small, once it is known which are missing.
+    wanted_small: VecDeque<Wanted>,
     /// Being fetched, by the download's number.
     running: HashMap<u32, Wanted>,
     /// Complete and open still.
@@ -195,8 +199,10 @@ impl Work<'_> {
     ) -> Result<Outcome, FetchError> {
         self.download.tally.phase(Phase::Content);
         let mut job = Job {
+            is_single: tree.files.len() == 1,
             site: site.clone(),
             wanted: group(&tree.files),
+            wanted_small: VecDeque::new(),
             running: HashMap::new(),
             large: Vec::new(),
             small: VecDeque::new(),
@@ -205,7 +211,7 @@ impl Work<'_> {
         self.take_held(&mut job).await?;
         loop {
             self.feed(&mut job, is_size_sure);
-            if job.running.is_empty() && job.wanted.is_empty() {
+            if job.running.is_empty() {
                 break;
             }
             let event = self.download.next().await?;
@@ -216,7 +222,7 @@ impl Work<'_> {
 
     /// Copies what the store has, and takes what an earlier try has left.
     async fn take_held(&mut self, job: &mut Job) -> Result<(), FetchError> {
-        let mut missing = VecDeque::new();
+        let mut missing = Vec::new();
         while !job.wanted.is_empty() {
             let chunk: Vec<Wanted> = job.wanted.drain(..job.wanted.len().min(CHUNK)).collect();
             let site = job.site.clone();
@@ -239,11 +245,11 @@ impl Work<'_> {
                         job.complete(&wanted.first, fetch);
                         self.count(&wanted);
                     }
-                    (wanted, None) => missing.push_back(wanted),
+                    (wanted, None) => missing.push(wanted),
                 }
             }
         }
-        job.wanted = missing;
+        (job.wanted_small, job.wanted) = missing.into_iter().partition(|wanted| wanted.first.size <= PIECE);
         Ok(())
     }
 
@@ -263,35 +269,24 @@ impl Work<'_> {
 
     /// Keeps the download busy, and no more: what waits costs memory and open files.
     fn feed(&mut self, job: &mut Job, is_size_sure: bool) {
-        let mut skipped = VecDeque::new();
-        while let Some(wanted) = job.wanted.pop_front() {
-            let is_small = wanted.first.size <= PIECE;
-            let has_room = if is_small {
-                self.download.unfinished_items() < MAX_SMALL
-            } else {
-                self.download.unfinished_blobs() < self.config.max_open_files.max(1)
-            };
-            if !has_room {
-                skipped.push_back(wanted);
-                if skipped.len() > MAX_SMALL {
-                    break;
-                }
-                continue;
-            }
-            let goal = job.goal(&wanted.first);
+        while self.download.unfinished_items() < MAX_SMALL
+            && let Some(wanted) = job.wanted_small.pop_front()
+        {
             let expected = is_size_sure.then_some(wanted.first.size);
-            let id = if is_small {
-                self.download
-                    .add_item(wanted.first.cid, expected, Sink::Goal(goal))
-            } else {
-                let max = self.config.max_total.get();
-                self.download
-                    .add_blob(wanted.first.cid, expected, max, goal, false)
-            };
+            let sink = Sink::Goal(job.goal(&wanted.first));
+            let id = self.download.add_item(wanted.first.cid, expected, sink);
             job.running.insert(id, wanted);
         }
-        skipped.append(&mut job.wanted);
-        job.wanted = skipped;
+        while self.download.unfinished_blobs() < self.config.max_open_files.max(1)
+            && let Some(wanted) = job.wanted.pop_front()
+        {
+            let expected = is_size_sure.then_some(wanted.first.size);
+            let (goal, max) = (job.goal(&wanted.first), self.config.max_total.get());
+            let id = self
+                .download
+                .add_blob(wanted.first.cid, expected, max, goal, false);
+            job.running.insert(id, wanted);
+        }
     }
 
     async fn on_event(&mut self, job: &mut Job, event: Event) -> Result<(), FetchError> {
@@ -315,7 +310,7 @@ impl Work<'_> {
                     job.running.insert(blob, wanted);
                 }
             }
-            Event::Started { fetch, .. } if job.is_single() => {
+            Event::Started { fetch, .. } if job.is_single => {
                 self.download.tally.wanted(fetch.size(), 1);
             }
             _ => {}
@@ -433,10 +428,6 @@ impl Job {
             (Some(_), Target::Store) => false,
             (None, _) => true,
         }
-    }
-
-    fn is_single(&self) -> bool {
-        self.complete.is_empty() && self.wanted.is_empty() && self.running.len() == 1
     }
 
     fn complete(&mut self, file: &File, fetch: Option<cardume_store::Fetch>) {

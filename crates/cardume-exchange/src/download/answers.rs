@@ -1,0 +1,315 @@
+//! Answers taken in: handed to be verified, and what came of that.
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use cardume_content::{PIECE, PieceSet, pieces::piece_range};
+use cardume_transfer::{RequestError, Response, message::Item};
+use futures::FutureExt;
+use libp2p_identity::PeerId;
+
+use super::{
+    Answer, BlobState, Download, Event, Sink,
+    check::{self, Check, Checked, Got},
+};
+use crate::{
+    FetchError,
+    goal::Goal,
+    schedule::{Ask, BlobId, ItemId, Refusal, Ticket},
+};
+
+impl Download {
+    pub(super) fn on_answer(&mut self, (ticket, peer, ask, answer): Answer) {
+        self.aborts.remove(&ticket);
+        let Ok(answer) = answer else { return };
+        let now = Instant::now();
+        let refusal = match answer {
+            Ok(Response::NotFound) => Refusal::NotFound,
+            Ok(Response::Busy { retry_after }) => Refusal::Busy(retry_after),
+            Ok(Response::Denied) => return self.drop_peer(peer, "it denies the content"),
+            Ok(response) => return self.on_response(ticket, peer, ask, response, now),
+            Err(RequestError::Malformed(reason)) => return self.ban(peer, &reason),
+            Err(RequestError::Unsupported) => return self.drop_peer(peer, "it does not speak the protocol"),
+            Err(RequestError::Unreachable(reason)) => return self.drop_peer(peer, &reason),
+            Err(error) => {
+                tracing::debug!(%peer, %error, "a request failed");
+                Refusal::Failed
+            }
+        };
+        if !self.schedule.on_refusal(ticket, now, refusal) {
+            self.drop_peer(peer, "it failed too often");
+        }
+    }
+
+    fn on_response(&mut self, ticket: Ticket, peer: PeerId, ask: Ask, response: Response, now: Instant) {
+        match (ask, response) {
+            (
+                Ask::Have { .. },
+                Response::Have {
+                    size,
+                    version,
+                    pieces,
+                },
+            ) => {
+                if !self.schedule.on_have(ticket, now, size, version, pieces) {
+                    self.ban(peer, "it claims a size that is not the content's");
+                }
+            }
+            (Ask::Piece { blob, size, piece }, Response::Slices { size: told, slices }) => {
+                self.schedule.on_content(ticket, now);
+                match <[Bytes; 1]>::try_from(slices) {
+                    Ok([slice]) if told == size => self.check_piece(ticket, peer, blob, size, piece, slice),
+                    _ => self.ban(peer, "its answer is for another size than it claimed"),
+                }
+            }
+            (Ask::Many { items }, Response::Many { items: given }) => {
+                self.schedule.on_content(ticket, now);
+                self.check_many(ticket, peer, items, given);
+            }
+            _ => self.ban(peer, "its answer is none to what was asked"),
+        }
+    }
+
+    fn check_piece(
+        &mut self,
+        ticket: Ticket,
+        peer: PeerId,
+        blob: BlobId,
+        size: u64,
+        piece: u64,
+        slice: Bytes,
+    ) {
+        let Some(state) = self.blobs.get(&blob) else {
+            return self.schedule.end(ticket);
+        };
+        let check = Check::piece(state.cid.hash(), size, piece, slice);
+        let work = match &state.fetch {
+            Some(fetch) => check.write(fetch.clone()),
+            None => {
+                self.schedule.set_proving(blob, true);
+                check.prove(state.expected, state.max, state.goal.clone())
+            }
+        };
+        let disk = self.disk.clone();
+        let checked = async move {
+            let got = disk.run(work).await?;
+            Ok(Checked::Piece {
+                ticket,
+                peer,
+                blob,
+                piece,
+                got,
+            })
+        };
+        self.checks.push(checked.boxed());
+    }
+
+    fn check_many(&mut self, ticket: Ticket, peer: PeerId, items: Vec<ItemId>, given: Vec<Item>) {
+        let mut wanted = Vec::new();
+        let mut lacking = Vec::new();
+        for (id, item) in items.into_iter().zip(given) {
+            let Some(state) = self.items.get(&id) else {
+                continue;
+            };
+            match item {
+                Item::Blob { size, slice } => {
+                    wanted.push(check::Small {
+                        id,
+                        cid: state.cid,
+                        size,
+                        expected: state.expected,
+                        sink: state.sink.clone(),
+                        slice,
+                    });
+                }
+                Item::NotFound => lacking.push(id),
+                Item::TooLarge { size } if size > PIECE => {
+                    self.items.remove(&id);
+                    self.schedule.item_verified(id);
+                    self.ready.push_back(Event::TooLarge { item: id });
+                }
+                Item::TooLarge { .. } => lacking.push(id),
+            }
+        }
+        let disk = self.disk.clone();
+        let checked = async move {
+            let results = disk.run(move |store| check::small(store, wanted)).await?;
+            Ok(Checked::Many {
+                ticket,
+                peer,
+                lacking,
+                results,
+            })
+        };
+        self.checks.push(checked.boxed());
+    }
+
+    pub(super) fn on_checked(&mut self, checked: Checked) -> Result<(), FetchError> {
+        match checked {
+            Checked::Piece {
+                ticket,
+                peer,
+                blob,
+                piece,
+                got,
+            } => self.on_piece(ticket, peer, blob, piece, got),
+            Checked::Many {
+                ticket,
+                peer,
+                lacking,
+                results,
+            } => self.on_many(ticket, peer, &lacking, results),
+        }
+    }
+
+    fn on_piece(
+        &mut self,
+        ticket: Ticket,
+        peer: PeerId,
+        id: BlobId,
+        piece: u64,
+        got: Result<Got, check::Failure>,
+    ) -> Result<(), FetchError> {
+        match got {
+            Ok(Got::Written(bytes)) => {
+                self.credit(peer, self.counted(id, bytes));
+                self.schedule.end(ticket);
+                self.on_written(id, piece, bytes);
+            }
+            Ok(Got::Opened { fetch, held, bytes }) => {
+                self.credit(peer, self.counted(id, bytes));
+                self.schedule.end(ticket);
+                self.on_opened(id, fetch, &held);
+            }
+            Err(check::Failure::Lie(reason)) => {
+                self.schedule.set_proving(id, false);
+                self.ban(peer, &reason);
+            }
+            Err(check::Failure::Fatal(error)) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// The size of a blob is proven: everybody who claimed another has lied.
+    fn on_opened(&mut self, id: BlobId, fetch: cardume_store::Fetch, held: &PieceSet) {
+        let Some(state) = self.blobs.get_mut(&id) else {
+            return;
+        };
+        state.size = fetch.size();
+        state.missing = held.len() - held.count();
+        let here: u64 = held.iter().map(|piece| piece_len(state.size, piece)).sum();
+        let fetch = Arc::new(fetch);
+        state.fetch = Some(fetch.clone());
+        let complete = state.missing == 0;
+        let hash = state.cid.hash();
+        let liars = self.schedule.start_blob(id, fetch.size(), held.clone());
+        for liar in liars {
+            self.ban(liar, "it claims a size that is not the content's");
+        }
+        self.tally.done(self.counted(id, here));
+        self.disk.changes.tell(hash);
+        self.ready.push_back(Event::Started {
+            blob: id,
+            fetch: fetch.clone(),
+        });
+        if complete {
+            self.complete(id, fetch);
+        }
+    }
+
+    fn on_written(&mut self, id: BlobId, piece: u64, bytes: u64) {
+        let tickets = self.schedule.verified(id, piece);
+        self.abort(&tickets);
+        let Some(state) = self.blobs.get_mut(&id) else {
+            return;
+        };
+        let Some(fetch) = state.fetch.clone() else { return };
+        if bytes > 0 {
+            state.missing = state.missing.saturating_sub(1);
+            let counted = if matches!(state.goal, Goal::Manifest) {
+                0
+            } else {
+                bytes
+            };
+            self.tally.done(counted);
+        } else {
+            // Another answer brought it meanwhile, to us or to another fetch of the same blob.
+            let held = fetch.pieces();
+            state.missing = held.len() - held.count();
+        }
+        let (complete, hash) = (state.missing == 0, state.cid.hash());
+        self.disk.changes.tell(hash);
+        self.ready.push_back(Event::Piece);
+        if complete {
+            self.complete(id, fetch);
+        }
+    }
+
+    fn complete(&mut self, id: BlobId, fetch: Arc<cardume_store::Fetch>) {
+        self.blobs.remove(&id);
+        let tickets = self.schedule.remove_blob(id);
+        self.abort(&tickets);
+        self.ready.push_back(Event::Complete { blob: id, fetch });
+    }
+
+    fn on_many(
+        &mut self,
+        ticket: Ticket,
+        peer: PeerId,
+        lacking: &[ItemId],
+        results: Vec<(ItemId, Result<check::Kept, check::Failure>)>,
+    ) -> Result<(), FetchError> {
+        let mut lie = None;
+        for (item, kept) in results {
+            match kept {
+                Ok(kept) => {
+                    let Some(state) = self.items.remove(&item) else {
+                        continue;
+                    };
+                    self.schedule.item_verified(item);
+                    let counted = if matches!(state.sink, Sink::Goal(_)) {
+                        kept.size
+                    } else {
+                        0
+                    };
+                    self.credit(peer, counted);
+                    self.tally.done(counted);
+                    self.disk.changes.tell(state.cid.hash());
+                    self.ready.push_back(Event::Item {
+                        item,
+                        manifest: kept.manifest,
+                        fetch: kept.fetch,
+                    });
+                }
+                Err(check::Failure::Lie(reason)) => lie = Some(reason),
+                Err(check::Failure::Fatal(error)) => return Err(error),
+            }
+        }
+        self.schedule.end_many(ticket, Instant::now(), lacking);
+        if let Some(reason) = lie {
+            self.ban(peer, &reason);
+        }
+        Ok(())
+    }
+
+    /// What of the bytes of a blob counts as content: descriptions of directories do not.
+    fn counted(&self, id: BlobId, bytes: u64) -> u64 {
+        let is_manifest = |blob: &BlobState| matches!(blob.goal, Goal::Manifest);
+        if self.blobs.get(&id).is_some_and(is_manifest) {
+            0
+        } else {
+            bytes
+        }
+    }
+
+    fn credit(&mut self, peer: PeerId, bytes: u64) {
+        self.moved = Instant::now();
+        if bytes > 0 {
+            self.tally.fetched(peer, bytes);
+        }
+    }
+}
+
+fn piece_len(size: u64, piece: u64) -> u64 {
+    let range = piece_range(size, piece);
+    range.end - range.start
+}
