@@ -28,8 +28,10 @@ pub(crate) enum Command {
 /// A fetch that was asked for.
 pub(crate) struct FetchJob {
     pub(crate) id: u64,
-    /// Its row in the journal, if it was there before this start.
+    /// Its row in the journal.
     pub(crate) key: Option<u64>,
+    /// Whether it was begun before this start.
+    pub(crate) is_resumed: bool,
     pub(crate) request: FetchRequest,
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) finished: oneshot::Sender<Result<Fetched, FetchError>>,
@@ -201,6 +203,7 @@ pub(crate) fn prepare(
     let job = FetchJob {
         id,
         key,
+        is_resumed: key.is_some(),
         request,
         progress: sender,
         finished,
@@ -209,7 +212,7 @@ pub(crate) fn prepare(
     let fetch = Fetch {
         progress,
         result,
-        _cancel: cancelled.drop_guard(),
+        cancel: cancelled.drop_guard(),
     };
     (job, fetch)
 }
@@ -223,7 +226,7 @@ pub(crate) fn lock(register: &Mutex<Register>) -> std::sync::MutexGuard<'_, Regi
 pub struct Fetch {
     progress: watch::Receiver<Progress>,
     result: oneshot::Receiver<Result<Fetched, FetchError>>,
-    _cancel: DropGuard,
+    cancel: DropGuard,
 }
 
 impl Fetch {
@@ -239,9 +242,25 @@ impl Fetch {
     ///
     /// # Cancel safety
     /// Dropping the future cancels the fetch.
-    pub async fn finished(self) -> Result<Fetched, FetchError> {
-        let Self { result, _cancel, .. } = self;
-        result.await.map_err(|_| FetchError::Closed)?
+    pub async fn finished(mut self) -> Result<Fetched, FetchError> {
+        self.ended().await
+    }
+
+    /// Waits for its end without letting go of it.
+    ///
+    /// # Errors
+    /// Why it failed; `Closed` when its end has been told before.
+    ///
+    /// # Cancel safety
+    /// It goes on.
+    pub async fn ended(&mut self) -> Result<Fetched, FetchError> {
+        (&mut self.result).await.map_err(|_| FetchError::Closed)?
+    }
+
+    /// Lets go of it: it runs on, and nobody follows it.
+    pub fn leave(self) {
+        // The token itself stays as it is; only its guard is put away.
+        drop(self.cancel.disarm());
     }
 }
 
