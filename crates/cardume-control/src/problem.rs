@@ -81,6 +81,7 @@ impl From<FetchError> for Refused {
             FetchError::Limit(_) => Code::Limit,
             FetchError::Denied(_) | FetchError::Refused(_) => Code::Denied,
             FetchError::Corrupt => Code::Corrupt,
+            FetchError::Cancelled => Code::Cancelled,
             FetchError::Closed => Code::Unavailable,
             _ => Code::Failed,
         };

@@ -1,25 +1,41 @@
 //! Work of the exchange: content from peers.
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-use cardume_api::{Code, Fetched, Outcome, Phase, Progress, Source};
+use cardume_api::{Code, Fetched, Kind, Outcome, Phase, Progress, Source};
 use cardume_exchange::Fetch;
 
-use super::Ticket;
+use super::{Operations, Ticket};
 use crate::problem::{Refused, Result};
 
-/// Follows a fetch to its end. Dropping it, or cancelling the ticket, cancels the fetch.
-pub(crate) async fn fetch(mut ticket: Ticket, fetch: Fetch) -> Result<Outcome> {
+/// Lists the fetches of an earlier run, which go on by themselves, among the operations.
+pub(crate) fn resume(operations: &Arc<Operations>, exchange: &cardume_exchange::Handle) {
+    for (request, resumed) in exchange.take_resumed() {
+        let started = operations.start(Kind::Fetch, request.cid.to_string(), |ticket| {
+            fetch(ticket, resumed)
+        });
+        if let Err(Refused(problem)) = started {
+            tracing::warn!(%problem, cid = %request.cid, "an unfinished fetch does not go on");
+        }
+    }
+}
+
+/// Follows a fetch to its end. Cancelling the ticket cancels the fetch, unless the server stops: then it is the
+/// exchange that ends it, and takes it up again at the next start.
+pub(crate) async fn fetch(mut ticket: Ticket, mut fetch: Fetch) -> Result<Outcome> {
     let began = Instant::now();
     let mut progress = fetch.progress();
-    let finished = fetch.finished();
-    tokio::pin!(finished);
     let cancel = ticket.cancellation().clone();
     let mut told = true;
     let fetched = loop {
         tokio::select! {
             biased;
-            ended = &mut finished => break ended?,
-            () = cancel.cancelled() => return Err(Refused::new(Code::Cancelled, "cancelled")),
+            ended = fetch.ended() => break ended?,
+            () = cancel.cancelled() => {
+                if ticket.is_stopping() {
+                    fetch.leave();
+                }
+                return Err(Refused::new(Code::Cancelled, "cancelled"));
+            }
             changed = progress.changed(), if told => match changed {
                 Ok(()) => {
                     let now = progress.borrow_and_update().clone();

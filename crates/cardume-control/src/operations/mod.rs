@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::table::Table;
 pub(crate) use self::{
-    fetch::fetch,
+    fetch::{fetch, resume},
     hash::{now, share, verify},
 };
 use crate::{
@@ -166,6 +166,11 @@ impl Ticket {
         &self.cancel
     }
 
+    /// Whether the server stops, and not just this operation.
+    fn is_stopping(&self) -> bool {
+        self.operations.stop.is_cancelled()
+    }
+
     /// Keeps how far the work is, and tells it now and then.
     pub(crate) fn advance(&mut self, progress: Progress) {
         let now = Instant::now();
@@ -197,7 +202,7 @@ impl Ticket {
     }
 
     fn why_cancelled(&self) -> Failure {
-        let refused = if self.operations.stop.is_cancelled() {
+        let refused = if self.is_stopping() {
             Refused::stopping()
         } else {
             Refused::new(Code::Cancelled, "cancelled")

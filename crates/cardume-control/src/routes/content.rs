@@ -28,7 +28,7 @@ pub(super) fn routes() -> OpenApiRouter<State> {
 
 /// Bytes of a file, verified, and fetched as they are needed. Honours `Range` and `If-None-Match`.
 #[utoipa::path(
-    get, path = "/v1/content/{cid}", tag = "content",
+    get, path = "/v1/content/{cid}", operation_id = "read_content", tag = "content",
     params(
         ("cid" = String, Path), ("path" = Option<String>, Query), ("peer" = Option<Vec<String>>, Query),
         ("range" = Option<String>, Header), ("if-none-match" = Option<String>, Header)
@@ -62,11 +62,10 @@ async fn content(
     if matches(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, fields(&tag)).into_response());
     }
+    // Peers are known by the root that they have, so it is the root that is read.
     let read = async |range: Range<u64>| {
-        state
-            .exchange
-            .read(cid, Vec::new(), below.peers.clone(), range)
-            .await
+        let (path, peers) = (below.path.clone(), below.peers.clone());
+        state.exchange.read(root, path, peers, range).await
     };
     let wanted = wanted(&headers, &tag);
     let reading = match wanted {

@@ -75,6 +75,7 @@ fn request(new: NewFetch) -> Result<FetchRequest> {
         only: new.only,
         name: name.or(link.name),
         deadline: None,
+        // What is asked of a node goes on by itself when the node comes back.
         persist: true,
     })
 }

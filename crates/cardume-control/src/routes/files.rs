@@ -29,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<State> {
 }
 
 /// The roots of the store.
-#[utoipa::path(get, path = "/v1/files", tag = "content", responses((status = 200, body = Vec<File>)))]
+#[utoipa::path(get, path = "/v1/files", operation_id = "list_files", tag = "content", responses((status = 200, body = Vec<File>)))]
 async fn list(extract::State(state): extract::State<State>) -> Result<Json<Vec<File>>> {
     let store = state.store;
     let roots = on_disk(move || Ok(store.roots()?)).await?;
@@ -54,7 +54,7 @@ fn file(root: Root, addresses: &[multiaddr::Multiaddr]) -> File {
 
 /// Keeps and shares uploaded content under a name.
 #[utoipa::path(
-    post, path = "/v1/roots", tag = "content", request_body = NewRoot,
+    post, path = "/v1/roots", operation_id = "add_root", tag = "content", request_body = NewRoot,
     responses((status = 201, body = File), (status = 404, body = Problem))
 )]
 async fn add(
@@ -95,7 +95,7 @@ fn keep(store: &Store, cid: Cid, name: String) -> Result<Root> {
 
 /// Forgets a root. Files in place stay where they are.
 #[utoipa::path(
-    delete, path = "/v1/files/{cid}", tag = "content", params(("cid" = String, Path)),
+    delete, path = "/v1/files/{cid}", operation_id = "remove_file", tag = "content", params(("cid" = String, Path)),
     responses(
         (status = 204, description = "It is forgotten."), (status = 404, body = Problem),
         (status = 409, description = "It is pinned.", body = Problem)
@@ -118,7 +118,7 @@ async fn remove(extract::State(state): extract::State<State>, CidPath(cid): CidP
 
 /// Keeps a root whatever happens.
 #[utoipa::path(
-    put, path = "/v1/files/{cid}/pin", tag = "content", params(("cid" = String, Path)),
+    put, path = "/v1/files/{cid}/pin", operation_id = "pin_file", tag = "content", params(("cid" = String, Path)),
     responses((status = 204, description = "It is pinned."), (status = 404, body = Problem))
 )]
 async fn pin(extract::State(state): extract::State<State>, CidPath(cid): CidPath) -> Result<StatusCode> {
@@ -127,7 +127,7 @@ async fn pin(extract::State(state): extract::State<State>, CidPath(cid): CidPath
 
 /// Keeps a root only as long as there is room.
 #[utoipa::path(
-    delete, path = "/v1/files/{cid}/pin", tag = "content", params(("cid" = String, Path)),
+    delete, path = "/v1/files/{cid}/pin", operation_id = "unpin_file", tag = "content", params(("cid" = String, Path)),
     responses((status = 204, description = "It is not pinned."), (status = 404, body = Problem))
 )]
 async fn unpin(extract::State(state): extract::State<State>, CidPath(cid): CidPath) -> Result<StatusCode> {

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cardume_api::{Kad, Problem, Provider};
-use cardume_content::Cid;
+use cardume_exchange::provider_key;
 use cardume_kad::{Handle, KadError};
 use futures::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -31,7 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<Handle> {
 
 /// How the node takes part in the DHT.
 #[utoipa::path(
-    get, path = "/v1/kad", tag = "kad",
+    get, path = "/v1/kad", operation_id = "kad_status", tag = "kad",
     responses((status = 200, body = Kad), (status = 503, body = Problem))
 )]
 async fn status(State(kad): State<Handle>) -> Result<Json<Kad>> {
@@ -43,10 +43,6 @@ async fn status(State(kad): State<Handle>) -> Result<Json<Kad>> {
         records: status.records as u64,
         queries: status.queries as u64,
     }))
-}
-
-fn key(cid: Cid) -> Vec<u8> {
-    cid.hash().as_bytes().to_vec()
 }
 
 fn provider(found: cardume_kad::Provider) -> Provider {
@@ -62,7 +58,7 @@ fn provider(found: cardume_kad::Provider) -> Provider {
     responses((status = 200, body = Provider, content_type = "application/x-ndjson"), (status = 503, body = Problem))
 )]
 async fn providers(State(kad): State<Handle>, CidPath(cid): CidPath) -> Result<Response> {
-    let found = kad.providers(key(cid)).await.map_err(KadError::from)?;
+    let found = kad.providers(provider_key(cid)).await.map_err(KadError::from)?;
     let lines = ReceiverStream::new(found).map(|found| {
         let mut line = serde_json::to_vec(&provider(found))?;
         line.push(b'\n');
@@ -81,7 +77,7 @@ async fn providers(State(kad): State<Handle>, CidPath(cid): CidPath) -> Result<R
     responses((status = 204, description = "It is announced."), (status = 503, body = Problem))
 )]
 async fn provide(State(kad): State<Handle>, CidPath(cid): CidPath) -> Result<StatusCode> {
-    kad.provide(key(cid)).await?;
+    kad.provide(provider_key(cid)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -132,13 +132,14 @@ pub(crate) fn router(
     };
     let fetches = fetches::State {
         operations: operations.clone(),
-        exchange,
+        exchange: exchange.clone(),
     };
+    let running = operations::State { operations, exchange };
     let quick = OpenApiRouter::new()
         .merge(node::routes().with_state(status))
         .merge(health::routes().with_state(health))
         .merge(metrics::routes().with_state(metrics))
-        .merge(operations::routes().with_state(operations))
+        .merge(operations::routes().with_state(running))
         .merge(shares::routes().with_state(shares))
         .merge(fetches::routes().with_state(fetches))
         .layer(from_fn(in_time));

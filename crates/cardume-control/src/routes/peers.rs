@@ -28,7 +28,7 @@ pub(super) fn routes() -> OpenApiRouter<State> {
 }
 
 /// Peers connected.
-#[utoipa::path(get, path = "/v1/peers", tag = "peers", responses((status = 200, body = Vec<Peer>)))]
+#[utoipa::path(get, path = "/v1/peers", operation_id = "list_peers", tag = "peers", responses((status = 200, body = Vec<Peer>)))]
 async fn list(extract::State(state): extract::State<State>) -> Result<Json<Vec<Peer>>> {
     state.peers().await.map(Json)
 }

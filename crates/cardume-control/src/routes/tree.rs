@@ -2,11 +2,11 @@
 use axum::{Json, extract};
 use cardume_api::{Entry, EntryKind, Held, Problem, Stat};
 use cardume_content::{
-    Cid, Kind, Manifest,
+    Cid, Kind,
     manifest::{Limits, Node},
 };
-use cardume_store::{Presence, ReadError, Store};
-use multiaddr::Multiaddr;
+use cardume_exchange::Resolved;
+use cardume_store::{Presence, Store};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::on_disk;
@@ -25,86 +25,11 @@ pub(super) fn routes() -> OpenApiRouter<State> {
     OpenApiRouter::new().routes(routes!(stat)).routes(routes!(list))
 }
 
-/// What a CID and a path below it name.
-pub(super) struct Found {
-    pub(super) cid: Cid,
-    size: u64,
-    manifest: Option<Manifest>,
-}
-
 impl State {
     /// Follows `below` from `root`; directories that are not held come from peers.
-    pub(super) async fn find(&self, root: Cid, below: &Below) -> Result<Found> {
-        let mut at = root;
-        let mut size = None;
-        for name in &below.path {
-            let manifest = self.manifest(at, &below.peers).await?;
-            let no = |why: &str| {
-                Refused::not_found(format!("{:?} in {root}: {name:?} {why}", below.path.join("/")))
-            };
-            match manifest.find(name).map(|entry| &entry.node) {
-                Some(Node::File { cid, size: bytes, .. } | Node::Directory { cid, size: bytes, .. }) => {
-                    (at, size) = (*cid, Some(*bytes));
-                }
-                Some(Node::Symlink { .. }) => return Err(no("is a symlink")),
-                None => return Err(no("is not there")),
-            }
-        }
-        let manifest = match at.kind() {
-            Kind::Directory => Some(self.manifest(at, &below.peers).await?),
-            Kind::Blob => None,
-        };
-        let size = match (&manifest, size) {
-            (Some(manifest), _) => manifest.totals().0,
-            (None, Some(size)) => size,
-            (None, None) => {
-                self.exchange
-                    .read(at, vec![], below.peers.clone(), 0..0)
-                    .await?
-                    .size
-            }
-        };
-        Ok(Found {
-            cid: at,
-            size,
-            manifest,
-        })
-    }
-
-    async fn manifest(&self, cid: Cid, peers: &[Multiaddr]) -> Result<Manifest> {
-        if cid.kind() != Kind::Directory {
-            return Err(Refused::not_found(format!(
-                "{cid} is a file; nothing is below it"
-            )));
-        }
-        let store = self.store.clone();
-        let held = tokio::task::spawn_blocking(move || store.manifest(cid));
-        match held.await {
-            Ok(Ok(manifest)) => return Ok(manifest),
-            Ok(Err(ReadError::NotFound | ReadError::NotHeld(_))) => {}
-            Ok(Err(error)) => return Err(error.into()),
-            Err(_) => {
-                return Err(Refused::new(
-                    cardume_api::Code::Failed,
-                    "a fault in the node; its log says more",
-                ));
-            }
-        }
-        let limits = Limits::default();
-        let mut reading = self
-            .exchange
-            .read(
-                Cid::blob(cid.hash()),
-                vec![],
-                peers.to_vec(),
-                0..limits.manifest_bytes,
-            )
-            .await?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = reading.chunks.recv().await {
-            bytes.extend_from_slice(&chunk?);
-        }
-        Ok(Manifest::decode(&bytes, &limits)?)
+    pub(super) async fn find(&self, root: Cid, below: &Below) -> Result<Resolved> {
+        let (path, peers) = (below.path.clone(), below.peers.clone());
+        Ok(self.exchange.resolve(root, path, peers, None).await?)
     }
 }
 
@@ -145,7 +70,7 @@ async fn stat(
 
 /// The entries of a directory; fetched from peers when it is not held.
 #[utoipa::path(
-    get, path = "/v1/list/{cid}", tag = "content",
+    get, path = "/v1/list/{cid}", operation_id = "list_directory", tag = "content",
     params(("cid" = String, Path), ("path" = Option<String>, Query), ("peer" = Option<Vec<String>>, Query)),
     responses((status = 200, body = Vec<Entry>), (status = 400, body = Problem), (status = 404, body = Problem))
 )]

@@ -41,7 +41,7 @@ type Created = (StatusCode, Json<Uploaded>);
 
 /// Puts the bytes of one file into the store.
 #[utoipa::path(
-    post, path = "/v1/content", tag = "content",
+    post, path = "/v1/content", operation_id = "upload_content", tag = "content",
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 201, body = Uploaded), (status = 507, body = Problem))
 )]
@@ -94,7 +94,7 @@ fn write(store: &Store, mut queue: mpsc::Receiver<Piece>) -> Result<Uploaded> {
 
 /// Makes a directory of content that the store has.
 #[utoipa::path(
-    post, path = "/v1/manifests", tag = "content", request_body = NewManifest,
+    post, path = "/v1/manifests", operation_id = "upload_manifest", tag = "content", request_body = NewManifest,
     responses((status = 201, body = Uploaded), (status = 400, body = Problem), (status = 404, body = Problem))
 )]
 async fn manifest(State(store): State<Store>, JsonBody(new): JsonBody<NewManifest>) -> Result<Created> {

@@ -1,0 +1,181 @@
+//! A node without a swarm, and callers that speak to it byte by byte.
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use cardume_api::{Client, Problem};
+use cardume_control::{Config, Handles, NodeInfo};
+use cardume_store::Store;
+use libp2p_identity::Keypair;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Nothing here takes longer, unless it hangs.
+const GUARD: Duration = Duration::from_secs(60);
+
+pub(crate) struct Daemon {
+    pub(crate) directory: TempDir,
+    pub(crate) socket: PathBuf,
+    pub(crate) client: Client,
+    pub(crate) store: Store,
+    /// Cancelled when a caller asks the node to stop.
+    pub(crate) stop: CancellationToken,
+    door: CancellationToken,
+    serving: JoinHandle<()>,
+    work: CancellationToken,
+    working: JoinHandle<()>,
+}
+
+impl Daemon {
+    pub(crate) async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().to_owned();
+        let key = Keypair::generate_ed25519();
+        let local = key.public().to_peer_id();
+        let database = Arc::new(redb::Database::create(home.join("db")).unwrap());
+        let store_config = cardume_store::Config::default();
+        let store = Store::open(&home.join("store"), database.clone(), &store_config).unwrap();
+        // Without their behaviours the handles answer that the swarm is closed.
+        let (_, connect, _) = cardume_connect::Config::default()
+            .build(
+                &key,
+                "test",
+                "test/1".into(),
+                &BTreeMap::new(),
+                vec![],
+                home.join("peers"),
+            )
+            .unwrap();
+        let (_, transfer, inbound) = cardume_transfer::Config::default().build("test");
+        let kad = cardume_kad::Handle::closed();
+        let (exchange, exchange_server) = cardume_exchange::Config::default().build(
+            store.clone(),
+            transfer.clone(),
+            inbound,
+            kad.clone(),
+            connect.clone(),
+            local,
+            database,
+        );
+        let stop = CancellationToken::new();
+        let node = NodeInfo {
+            peer_id: local,
+            name: "tester".into(),
+            version: "0.0.0".into(),
+            data_dir: home.clone(),
+            network: "test".into(),
+            config: serde_json::json!({"node": {"name": "tester"}}),
+            in_place: true,
+            peers: BTreeMap::new(),
+            shares: vec![],
+        };
+        let handles = Handles {
+            connect,
+            kad,
+            transfer,
+            exchange,
+            store: store.clone(),
+            stop: stop.clone(),
+        };
+        let server = Config::default()
+            .build(home.join("run/c.sock"), node, handles)
+            .unwrap();
+        let socket = server.socket().to_owned();
+        let (door, work) = (CancellationToken::new(), CancellationToken::new());
+        Self {
+            client: Client::from_address(&format!("unix://{}", socket.display())).unwrap(),
+            serving: tokio::spawn(server.run(door.clone())),
+            working: tokio::spawn(exchange_server.run(work.clone())),
+            directory,
+            socket,
+            store,
+            stop,
+            door,
+            work,
+        }
+    }
+
+    /// A file of the node's user with these bytes.
+    pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// Stops the door and then the work behind it, as a node does.
+    pub(crate) async fn stop(self) -> TempDir {
+        self.door.cancel();
+        within(self.serving).await.unwrap();
+        self.work.cancel();
+        within(self.working).await.unwrap();
+        self.directory
+    }
+
+    /// Sends bytes on a connection of its own, and reads until the node closes it.
+    pub(crate) async fn raw(&self, request: &str) -> Answer {
+        let mut stream = UnixStream::connect(&self.socket).await.unwrap();
+        // The node may answer and close before it has read all.
+        let _ = stream.write_all(request.as_bytes()).await;
+        Answer::read(stream).await
+    }
+
+    /// A request with these fields, `\r\n` after each, and no body.
+    pub(crate) async fn request(&self, method: &str, target: &str, fields: &str) -> Answer {
+        self.raw(&format!(
+            "{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{fields}\r\n"
+        ))
+        .await
+    }
+}
+
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(GUARD, future)
+        .await
+        .expect("it does not hang")
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) async fn read(mut stream: UnixStream) -> Self {
+        let mut bytes = Vec::new();
+        within(stream.read_to_end(&mut bytes)).await.unwrap();
+        let end = bytes
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .unwrap_or(bytes.len());
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        Self {
+            status: head
+                .split(' ')
+                .nth(1)
+                .and_then(|status| status.parse().ok())
+                .unwrap_or(0),
+            head,
+            body: bytes.get(end + 4..).unwrap_or_default().to_vec(),
+        }
+    }
+
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(": ")?;
+            key.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+
+    pub(crate) fn problem(&self) -> Problem {
+        assert_eq!(self.field("content-type"), Some(Problem::MEDIA_TYPE), "{self:?}");
+        let problem: Problem = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!(problem.status, self.status);
+        problem
+    }
+}
