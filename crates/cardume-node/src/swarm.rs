@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::SocketAddr,
     num::{NonZeroU8, NonZeroUsize},
     time::Duration,
 };
@@ -13,6 +13,7 @@ use libp2p::{
     Multiaddr, Swarm, SwarmBuilder, TransportError, core::upgrade::Version, identity::Keypair,
     multiaddr::Protocol, noise, swarm::SwarmEvent, tcp, tls, yamux,
 };
+use rustix::net::{AddressFamily, SocketType, sockopt};
 use tokio_util::sync::CancellationToken;
 
 use crate::{behaviour::Behaviour, error::StartError};
@@ -131,10 +132,32 @@ fn probe(address: &Multiaddr) -> io::Result<()> {
         _ => return Ok(()),
     };
     match parts.next() {
-        Some(Protocol::Tcp(port)) if port != 0 => TcpListener::bind(SocketAddr::new(ip, port)).map(drop),
-        Some(Protocol::Udp(port)) if port != 0 => UdpSocket::bind(SocketAddr::new(ip, port)).map(drop),
+        Some(Protocol::Tcp(port)) if port != 0 => bind(SocketAddr::new(ip, port), SocketType::STREAM),
+        Some(Protocol::Udp(port)) if port != 0 => bind(SocketAddr::new(ip, port), SocketType::DGRAM),
         _ => Ok(()),
     }
+}
+
+fn bind(address: SocketAddr, kind: SocketType) -> io::Result<()> {
+    let family = if address.is_ipv6() {
+        AddressFamily::INET6
+    } else {
+        AddressFamily::INET
+    };
+    let socket = rustix::net::socket(family, kind, None)?;
+    if address.is_ipv6() {
+        // As the transports do: the IPv4 port is another listener's.
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    if kind == SocketType::STREAM {
+        // Connections of a node that has just stopped may linger on the port; they are not in the way.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    if kind == SocketType::STREAM {
+        rustix::net::listen(&socket, 1)?;
+    }
+    Ok(())
 }
 
 fn is_ip6(address: &Multiaddr) -> bool {

@@ -157,6 +157,21 @@ async fn two_nodes_never_share_a_tcp_port() {
     first.shutdown().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_port_serves_both_families() {
+    let home = TempDir::new().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let mut config = quiet(home.path());
+    config.listen.addresses = [format!("/ip4/0.0.0.0/tcp/{port}"), format!("/ip6/::/tcp/{port}")]
+        .map(|address| address.parse().unwrap())
+        .to_vec();
+    start(config).await.shutdown().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_network_id_that_cannot_stand_in_a_protocol_name_is_refused() {
     for id in ["", "Upper", "with space", "a/b", &"x".repeat(33)] {
