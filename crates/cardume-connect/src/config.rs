@@ -47,7 +47,8 @@ pub struct Config {
     pub max_pending_outbound: u32,
     /// Connections with one peer.
     pub max_per_peer: u32,
-    /// Inbound connections from one address (IPv4) or /56 (IPv6); private and loopback addresses are exempt.
+    /// Inbound connections from one address (IPv4) or /56 (IPv6); exempt are private and loopback
+    /// addresses, and those in the /24 (IPv4) or /64 (IPv6) of an address that this node listens on.
     pub max_per_address: u32,
     /// Time after which a connection that nobody uses is closed, once a quarter of `max_connections` is
     /// in use; with fewer, idle connections stay.

@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use cardume_behaviour::Listening;
 use libp2p_core::{Endpoint, Multiaddr, transport::PortUse};
 use libp2p_identity::PeerId;
 use libp2p_swarm::{
@@ -54,10 +55,13 @@ pub(crate) struct TooManyFromSource {
 }
 
 /// Counts inbound connections, from the first packet on, and refuses those above the limit.
+///
+/// Neighbours on a link of ours are exempt like private networks, whatever addresses the link has.
 pub struct Behaviour {
     limit: u32,
     held: HashMap<ConnectionId, Vec<Source>>,
     counts: HashMap<Source, u32>,
+    listening: Listening,
 }
 
 impl Behaviour {
@@ -66,10 +70,14 @@ impl Behaviour {
             limit,
             held: HashMap::new(),
             counts: HashMap::new(),
+            listening: Listening::default(),
         }
     }
 
     fn take(&mut self, id: ConnectionId, remote: &Multiaddr) -> Result<(), TooManyFromSource> {
+        if self.listening.is_on_link(remote) {
+            return Ok(());
+        }
         let sources = Source::of(remote);
         for source in &sources {
             let limit = self.limit_of(*source);
@@ -143,7 +151,7 @@ impl NetworkBehaviour for Behaviour {
         match event {
             FromSwarm::ConnectionClosed(closed) => self.free(closed.connection_id),
             FromSwarm::ListenFailure(failure) => self.free(failure.connection_id),
-            _ => {}
+            event => self.listening.on_swarm_event(&event),
         }
     }
 
@@ -158,6 +166,9 @@ impl NetworkBehaviour for Behaviour {
 
 #[cfg(test)]
 mod tests {
+    use libp2p_core::transport::ListenerId;
+    use libp2p_swarm::NewListenAddr;
+
     use super::*;
 
     fn address(text: &str) -> Multiaddr {
@@ -217,6 +228,24 @@ mod tests {
         limits.take(id(8), &customer(8)).unwrap_err();
         limits.free(id(0));
         limits.take(id(9), &customer(8)).unwrap();
+    }
+
+    #[test]
+    fn neighbours_on_our_own_link_have_no_limit() {
+        let mut limits = Behaviour::new(0);
+        let (neighbour, ours) = (
+            address("/ip4/203.0.113.9/tcp/1"),
+            address("/ip4/203.0.113.1/tcp/1"),
+        );
+        limits.take(id(1), &neighbour).unwrap_err();
+        limits.on_swarm_event(FromSwarm::NewListenAddr(NewListenAddr {
+            listener_id: ListenerId::next(),
+            addr: &ours,
+        }));
+        limits.take(id(1), &neighbour).unwrap();
+        limits
+            .take(id(2), &address("/ip4/198.51.100.9/tcp/1"))
+            .unwrap_err();
     }
 
     #[test]

@@ -26,7 +26,7 @@ use tokio::{sync::broadcast, time::timeout};
 /// Nothing here takes as long, unless it never comes.
 const GUARD: Duration = Duration::from_secs(20);
 
-/// Carries made-up IPv4 addresses; whoever comes in has the last octet 99 in the same network.
+/// Carries made-up IPv4 addresses; whoever comes in has the last octet 99 in the /24 beside.
 #[derive(Default)]
 struct MadeUp(MemoryTransport);
 
@@ -51,7 +51,7 @@ fn neighbour_of(address: &Multiaddr) -> Multiaddr {
         panic!("{address} is not made up");
     };
     let [a, b, c, _] = ip.octets();
-    Multiaddr::from(Ipv4Addr::new(a, b, c, 99)).with(Protocol::Tcp(50_000))
+    Multiaddr::from(Ipv4Addr::new(a, b, c ^ 1, 99)).with(Protocol::Tcp(50_000))
 }
 
 impl Transport for MadeUp {

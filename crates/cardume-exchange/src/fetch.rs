@@ -71,6 +71,51 @@ pub(crate) async fn run(
     }
 }
 
+/// Takes what an earlier run of this fetch has put at the destination, if it ended just before that was known.
+pub(crate) async fn arrived(request: &FetchRequest, is_resumed: bool, disk: &Disk) -> Option<Outcome> {
+    let Destination::Path { path, .. } = request.destination.clone() else {
+        return None;
+    };
+    if !is_resumed || !request.path.is_empty() || !request.only.is_empty() {
+        return None;
+    }
+    let (cid, name) = (request.cid, request.name.clone());
+    let find = move |store: &Store| {
+        let path = path.canonicalize().ok()?;
+        let hold = store.hold(cid);
+        let found = store.import(&path, cardume_store::Mode::InPlace, &()).ok()?;
+        (found.cid == cid).then_some((found, path, hold))
+    };
+    let (found, path, hold) = disk.run(find).await.ok()??;
+    let of_path = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    Some(Outcome {
+        root: Some(Root {
+            cid,
+            name: name.or(of_path).unwrap_or_else(|| cid.to_string()),
+            size: found.size,
+            files: found.files,
+            path: Some(path.clone()),
+            pinned: false,
+            added: now(),
+        }),
+        fetched: Fetched {
+            cid,
+            path: Some(path),
+            size: found.size,
+            files: found.files,
+            fetched: 0,
+            sources: Vec::new(),
+        },
+        hold,
+    })
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs())
+}
+
 /// Says soon what would only fail late.
 async fn check_destination(
     request: &FetchRequest,
@@ -398,7 +443,6 @@ impl Work<'_> {
         };
         let name = self.request.name.clone().or_else(of_path);
         let name = name.or_else(|| self.request.path.last().cloned());
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Root {
             cid: self.target,
             name: name.unwrap_or_else(|| self.target.to_string()),
@@ -406,7 +450,7 @@ impl Work<'_> {
             files,
             path,
             pinned: false,
-            added: now.map_or(0, |now| now.as_secs()),
+            added: now(),
         }
     }
 }

@@ -28,8 +28,10 @@ pub(crate) enum Command {
 /// A fetch that was asked for.
 pub(crate) struct FetchJob {
     pub(crate) id: u64,
-    /// Its row in the journal, if it was there before this start.
+    /// Its row in the journal.
     pub(crate) key: Option<u64>,
+    /// Whether it was begun before this start.
+    pub(crate) is_resumed: bool,
     pub(crate) request: FetchRequest,
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) finished: oneshot::Sender<Result<Fetched, FetchError>>,
@@ -201,6 +203,7 @@ pub(crate) fn prepare(
     let job = FetchJob {
         id,
         key,
+        is_resumed: key.is_some(),
         request,
         progress: sender,
         finished,

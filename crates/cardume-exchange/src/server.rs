@@ -172,6 +172,7 @@ impl Sessions {
         let mut fetches: FuturesUnordered<Session> = FuturesUnordered::new();
         let mut others: FuturesUnordered<Session> = FuturesUnordered::new();
         let mut queue: VecDeque<Box<FetchJob>> = self.resume().await.into();
+        let mut coming: FuturesUnordered<BoxFuture<'static, Box<FetchJob>>> = FuturesUnordered::new();
         loop {
             while fetches.len() < self.config.max_fetches.max(1) {
                 let Some(job) = queue.pop_front() else { break };
@@ -179,16 +180,17 @@ impl Sessions {
             }
             tokio::select! {
                 command = commands.recv(), if others.len() < MAX_RESOLVING + self.config.max_reads => match command {
-                    Some(Command::Fetch(job)) => queue.push_back(job),
+                    Some(Command::Fetch(job)) => coming.push(self.write_down(job)),
                     Some(Command::Read { cid, peers, job }) => others.push(self.read(cid, &peers, job)),
                     Some(Command::Resolve(job)) => others.push(self.resolve(job)),
                     Some(Command::Sync(done)) => {
                         // Fails only when the store has ended.
                         let _ = syncs.send(done).await;
                     }
-                    None if fetches.is_empty() && others.is_empty() => return,
+                    None if fetches.is_empty() && others.is_empty() && coming.is_empty() => return,
                     None => {}
                 },
+                Some(job) = coming.next() => queue.push_back(job),
                 Some(()) = fetches.next() => {}
                 Some(()) = others.next() => {}
             }
@@ -216,6 +218,26 @@ impl Sessions {
         jobs
     }
 
+    /// Writes down a fetch that is to persist. One that cannot be written down runs all the same.
+    fn write_down(&self, mut job: Box<FetchJob>) -> BoxFuture<'static, Box<FetchJob>> {
+        let (disk, journal) = (self.disk.clone(), self.journal.clone());
+        async move {
+            if !job.request.persist {
+                return job;
+            }
+            let request = job.request.clone();
+            match disk.run(move |_| journal.add(&request)).await {
+                Ok(Ok(key)) => job.key = Some(key),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "a fetch is not written down and will not survive a restart");
+                }
+                Err(_) => {}
+            }
+            job
+        }
+        .boxed()
+    }
+
     fn download(
         &self,
         cid: Cid,
@@ -239,6 +261,7 @@ impl Sessions {
         let FetchJob {
             id,
             key,
+            is_resumed,
             request,
             progress,
             finished,
@@ -249,11 +272,12 @@ impl Sessions {
         let (journal, roots, stop) = (self.journal.clone(), self.roots.clone(), self.stop.clone());
         let register = self.register.clone();
         async move {
-            let key = match key {
-                Some(key) => Some(key),
-                None => write_down(&disk, &journal, &request).await,
+            let run = async {
+                match fetch::arrived(&request, is_resumed, &disk).await {
+                    Some(outcome) => Ok(outcome),
+                    None => fetch::run(&request, &config, &disk, data_dir, download).await,
+                }
             };
-            let run = fetch::run(&request, &config, &disk, data_dir, download);
             let outcome = tokio::select! {
                 biased;
                 () = stop.cancelled() => Err(FetchError::Closed),
@@ -293,21 +317,6 @@ impl Sessions {
             let _ = resolved.send(found);
         }
         .boxed()
-    }
-}
-
-/// Writes down a fetch that is to persist. One that cannot be written down runs all the same.
-async fn write_down(disk: &Disk, journal: &Journal, request: &crate::FetchRequest) -> Option<u64> {
-    if !request.persist {
-        return None;
-    }
-    let (journal, request) = (journal.clone(), request.clone());
-    match disk.run(move |_| journal.add(&request)).await.ok()? {
-        Ok(key) => Some(key),
-        Err(error) => {
-            tracing::warn!(%error, "a fetch is not written down and will not survive a restart");
-            None
-        }
     }
 }
 

@@ -1,14 +1,15 @@
 //! Which announced addresses are believed.
 use std::net::IpAddr;
 
+use cardume_behaviour::Listening;
 use libp2p_core::{Multiaddr, multiaddr::Protocol};
 use libp2p_identity::PeerId;
 
 /// Longer ones are not kept: no transport of ours needs as much.
 const MAX_LENGTH: usize = 256;
 
-/// The address as others dial it, without the peer at its end; `None` when it is not to be believed.
-pub(crate) fn believe(peer: PeerId, announced: &Multiaddr) -> Option<Multiaddr> {
+/// The address as others dial it, without the peer at its end; `None` when that is another peer.
+pub(crate) fn bare(peer: PeerId, announced: &Multiaddr) -> Option<Multiaddr> {
     let mut address = announced.clone();
     if let Some(Protocol::P2p(named)) = address.iter().last() {
         if named != peer {
@@ -16,29 +17,40 @@ pub(crate) fn believe(peer: PeerId, announced: &Multiaddr) -> Option<Multiaddr> 
         }
         address.pop();
     }
-    let printable = |address: &Multiaddr| address.to_string().bytes().all(|byte| byte.is_ascii_graphic());
-    (address.len() <= MAX_LENGTH && is_local(&address) && printable(&address)).then_some(address)
+    Some(address)
 }
 
-/// Whether an address leads to this link or this host: discovery on a link has no say about others.
+/// Whether an address is to be dialled and passed on: discovery on a link has no say about others.
 ///
-/// Link-local IPv6 addresses are left out: they need the name of an interface, and cannot be dialled.
-fn is_local(address: &Multiaddr) -> bool {
+/// It leads to this host, to a private network, or, since the answer came from the link, to where this
+/// node listens itself: many a campus has public addresses only.
+pub(crate) fn is_believable(address: &Multiaddr, listening: &Listening) -> bool {
+    let printable = || address.to_string().bytes().all(|byte| byte.is_ascii_graphic());
+    address.len() <= MAX_LENGTH
+        && host(address).is_some_and(|ip| is_local(ip) || listening.is_on_link(address))
+        && printable()
+}
+
+/// The IP address, if there is a port to dial at it, and no relay.
+fn host(address: &Multiaddr) -> Option<IpAddr> {
     let mut parts = address.iter();
-    let ip = match parts.next() {
-        Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
-        Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
-        _ => return false,
+    let ip = match parts.next()? {
+        Protocol::Ip4(ip) => IpAddr::V4(ip),
+        Protocol::Ip6(ip) => IpAddr::V6(ip),
+        _ => return None,
     };
-    let port = match parts.next() {
-        Some(Protocol::Tcp(port) | Protocol::Udp(port)) => port,
-        _ => return false,
+    let port = match parts.next()? {
+        Protocol::Tcp(port) | Protocol::Udp(port) => port,
+        _ => return None,
     };
     let relayed = parts.any(|part| matches!(part, Protocol::P2pCircuit));
-    port != 0 && !relayed && is_local_ip(ip)
+    (port != 0 && !relayed).then_some(ip)
 }
 
-fn is_local_ip(ip: IpAddr) -> bool {
+/// Whether an address is private, or that of this host.
+///
+/// Link-local IPv6 addresses are left out: they need the name of an interface, and cannot be dialled.
+fn is_local(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_loopback(),
         IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback(),
@@ -47,11 +59,25 @@ fn is_local_ip(ip: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use libp2p_core::transport::ListenerId;
+    use libp2p_swarm::{FromSwarm, NewListenAddr};
+
     use super::*;
 
+    fn listening(texts: &[&str]) -> Listening {
+        let mut listening = Listening::default();
+        for text in texts {
+            let new = NewListenAddr {
+                listener_id: ListenerId::next(),
+                addr: &text.parse().unwrap(),
+            };
+            listening.on_swarm_event(&FromSwarm::NewListenAddr(new));
+        }
+        listening
+    }
+
     #[test]
-    fn addresses_on_the_link_are_believed() {
-        let peer = PeerId::random();
+    fn private_addresses_are_believed_wherever_we_listen() {
         for text in [
             "/ip4/192.168.1.7/tcp/4011",
             "/ip4/10.0.0.1/udp/4011/quic-v1",
@@ -60,29 +86,57 @@ mod tests {
             "/ip6/fd12::1/tcp/4011",
             "/ip6/fd12::1/udp/4011/quic-v1",
         ] {
-            let address: Multiaddr = text.parse().unwrap();
-            let announced = address.clone().with_p2p(peer).unwrap();
-            assert_eq!(believe(peer, &announced), Some(address), "{text}");
+            assert!(
+                is_believable(&text.parse().unwrap(), &Listening::default()),
+                "{text}"
+            );
         }
     }
 
     #[test]
-    fn addresses_elsewhere_are_not() {
-        let peer = PeerId::random();
+    fn public_addresses_are_believed_on_our_own_link_only() {
+        let listening = listening(&["/ip4/192.0.2.1/tcp/4011", "/ip6/2001:db8:0:7::1/tcp/4011"]);
+        for text in [
+            "/ip4/192.0.2.7/tcp/4011",
+            "/ip4/192.0.2.7/udp/4011/quic-v1",
+            "/ip6/2001:db8:0:7::9/tcp/4011",
+        ] {
+            let address = text.parse().unwrap();
+            assert!(is_believable(&address, &listening), "{text}");
+            assert!(!is_believable(&address, &Listening::default()), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_elsewhere_are_not_believed() {
+        let listening = listening(&[
+            "/ip4/192.0.2.1/tcp/4011",
+            "/ip6/2001:db8:0:7::1/tcp/4011",
+            "/ip6/fe80::9/tcp/4011",
+        ]);
         for text in [
             "/ip4/203.0.113.1/tcp/4011",
             "/ip6/2001:db8::1/tcp/4011",
             "/ip6/::ffff:203.0.113.1/tcp/4011",
             "/ip6/fe80::1/tcp/4011",
             "/ip4/192.168.1.7/tcp/0",
+            "/ip4/192.0.2.7/tcp/0",
             "/ip4/192.168.1.7",
             "/dns4/example.org/tcp/4011",
             "/memory/7",
             "/ip4/192.168.1.7/tcp/4011/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA/p2p-circuit",
         ] {
-            assert_eq!(believe(peer, &text.parse().unwrap()), None, "{text}");
+            assert!(!is_believable(&text.parse().unwrap(), &listening), "{text}");
         }
-        let other: Multiaddr = "/ip4/192.168.1.7/tcp/4011".parse().unwrap();
-        assert_eq!(believe(peer, &other.with_p2p(PeerId::random()).unwrap()), None);
+    }
+
+    #[test]
+    fn an_address_is_told_without_its_peer_and_never_with_another() {
+        let (peer, address): (_, Multiaddr) =
+            (PeerId::random(), "/ip4/192.168.1.7/tcp/4011".parse().unwrap());
+        let named = |peer| address.clone().with_p2p(peer).unwrap();
+        assert_eq!(bare(peer, &named(peer)), Some(address.clone()));
+        assert_eq!(bare(peer, &address), Some(address.clone()));
+        assert_eq!(bare(peer, &named(PeerId::random())), None);
     }
 }

@@ -7,20 +7,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libp2p_core::{
-    Endpoint, Multiaddr,
-    transport::{ListenerId, PortUse},
-};
+use cardume_behaviour::Listening;
+use libp2p_core::{Endpoint, Multiaddr, transport::PortUse};
 use libp2p_identity::PeerId;
 use libp2p_mdns::{self as mdns, tokio as tokio_mdns};
 use libp2p_swarm::{
-    ConnectionClosed, ConnectionDenied, ConnectionError, ConnectionId, DialError, DialFailure,
-    ExpiredListenAddr, FromSwarm, NetworkBehaviour, NewListenAddr, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm, dial_opts::DialOpts, dummy,
+    ConnectionClosed, ConnectionDenied, ConnectionError, ConnectionId, DialError, DialFailure, FromSwarm,
+    NetworkBehaviour, NewListenAddr, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    dial_opts::DialOpts, dummy,
 };
 use tokio::time::{Sleep, sleep_until};
 
-use crate::{Config, neighbours::Neighbours};
+use crate::{
+    Config,
+    address::{bare, is_believable},
+    neighbours::Neighbours,
+};
 
 /// Addresses that libp2p's behaviour may keep before it is started anew; it has no bound of its own,
 /// searches them one by one, and believes any lifetime.
@@ -48,8 +50,8 @@ pub struct Behaviour {
     local: PeerId,
     inner: Vec<tokio_mdns::Behaviour>,
     restarted: Option<Instant>,
-    /// What a restarted inner behaviour has to be told.
-    listening: Vec<(ListenerId, Multiaddr)>,
+    /// Which links we are on, and what a restarted inner behaviour has to be told.
+    listening: Listening,
     neighbours: Neighbours,
     connected: HashSet<PeerId>,
     pending: VecDeque<ToSwarm<Event, std::convert::Infallible>>,
@@ -64,7 +66,7 @@ impl Behaviour {
             config: config.clone(),
             local,
             restarted: None,
-            listening: Vec::new(),
+            listening: Listening::default(),
             connected: HashSet::new(),
             pending: VecDeque::new(),
             timer: Box::pin(sleep_until(tokio::time::Instant::now())),
@@ -78,20 +80,29 @@ impl Behaviour {
                 .for_each(|(peer, address)| self.on_found(*peer, address)),
             mdns::Event::Expired(gone) => gone
                 .iter()
-                .for_each(|(peer, address)| self.neighbours.expired(*peer, address)),
+                .for_each(|(peer, address)| self.on_gone(*peer, address)),
         }
     }
 
     fn on_found(&mut self, peer: PeerId, announced: &Multiaddr) {
+        let Some(address) = bare(peer, announced).filter(|a| is_believable(a, &self.listening)) else {
+            return;
+        };
         let is_connected = self.connected.contains(&peer);
         let now = Instant::now();
-        if let Some(address) = self.neighbours.announced(peer, announced, is_connected, now) {
+        if self.neighbours.announced(peer, &address, is_connected, now) {
             self.pending.push_back(ToSwarm::NewExternalAddrOfPeer {
                 peer_id: peer,
                 address: address.clone(),
             });
             self.pending
                 .push_back(ToSwarm::GenerateEvent(Event::Discovered { peer, address }));
+        }
+    }
+
+    fn on_gone(&mut self, peer: PeerId, announced: &Multiaddr) {
+        if let Some(address) = bare(peer, announced) {
+            self.neighbours.expired(peer, &address);
         }
     }
 
@@ -117,12 +128,8 @@ impl Behaviour {
             Ok(inner) => self.inner = inner,
             Err(error) => tracing::warn!(%error, "mDNS cannot be started anew"),
         }
-        for (listener_id, addr) in &self.listening {
-            let new = NewListenAddr {
-                listener_id: *listener_id,
-                addr,
-            };
-            let event = FromSwarm::NewListenAddr(new);
+        for (listener_id, addr) in self.listening.iter() {
+            let event = FromSwarm::NewListenAddr(NewListenAddr { listener_id, addr });
             self.inner
                 .iter_mut()
                 .for_each(|inner| inner.on_swarm_event(event));
@@ -184,19 +191,6 @@ impl Behaviour {
                 .failed(peer, event.connection_id, is_other, Instant::now());
         }
     }
-
-    fn on_listen(&mut self, event: FromSwarm<'_>) {
-        match event {
-            FromSwarm::NewListenAddr(NewListenAddr { listener_id, addr }) => {
-                self.listening.push((listener_id, addr.clone()));
-            }
-            FromSwarm::ExpiredListenAddr(ExpiredListenAddr { listener_id, addr }) => {
-                self.listening
-                    .retain(|(id, known)| (*id, known) != (listener_id, addr));
-            }
-            _ => {}
-        }
-    }
 }
 
 fn start(config: &Config, local: PeerId) -> io::Result<Vec<tokio_mdns::Behaviour>> {
@@ -251,7 +245,7 @@ impl NetworkBehaviour for Behaviour {
             }
             FromSwarm::ConnectionClosed(closed) => self.on_closed(closed),
             FromSwarm::DialFailure(failure) => self.on_dial_failure(failure),
-            event => self.on_listen(event),
+            event => self.listening.on_swarm_event(&event),
         }
         self.inner
             .iter_mut()

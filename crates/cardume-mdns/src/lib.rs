@@ -8,8 +8,8 @@
 //!
 //! * At most `max_peers` peers with 8 addresses each are kept, whatever is announced and with whatever
 //!   lifetime; newcomers are ignored when the room is taken.
-//! * Only addresses of private networks are believed, so that nobody on the link can make nodes dial
-//!   the world.
+//! * Only addresses of private networks and on-link ones, in the /24 (IPv4) or /64 (IPv6) of a listen
+//!   address, are believed, so that nobody on the link can make nodes dial the world.
 //! * At most four dials start in a second, and each failure makes the next wait longer.
 //! * An interface whose socket fails costs that interface only.
 

@@ -8,7 +8,7 @@ use libp2p_core::Multiaddr;
 use libp2p_identity::PeerId;
 use libp2p_swarm::ConnectionId;
 
-use crate::{address::believe, config::LIFETIME};
+use crate::config::LIFETIME;
 
 /// Addresses kept of one peer.
 const MAX_ADDRESSES: usize = 8;
@@ -72,17 +72,16 @@ impl Neighbours {
         }
     }
 
-    /// Takes in an announcement; the address to pass on when it is new and believed.
+    /// Takes in an announcement that is believed; whether it is new, to be passed on.
     pub(crate) fn announced(
         &mut self,
         peer: PeerId,
         address: &Multiaddr,
         is_connected: bool,
         now: Instant,
-    ) -> Option<Multiaddr> {
-        let address = believe(peer, address)?;
+    ) -> bool {
         if peer == self.local || !self.has_room(&peer, now) {
-            return None;
+            return false;
         }
         let late = if self.local > peer {
             HEAD_START
@@ -100,22 +99,22 @@ impl Neighbours {
             state,
             wait: SHORTEST,
         });
-        if neighbour.addresses.contains(&address) || neighbour.addresses.len() >= MAX_ADDRESSES {
-            return None;
+        if neighbour.addresses.contains(address) || neighbour.addresses.len() >= MAX_ADDRESSES {
+            return false;
         }
         if matches!(neighbour.state, State::Wrong) {
             neighbour.back_off(now);
         }
         neighbour.addresses.push(address.clone());
-        Some(address)
+        true
     }
 
     /// Forgets an address whose lifetime is over, and a peer without any.
     pub(crate) fn expired(&mut self, peer: PeerId, address: &Multiaddr) {
-        let Some((neighbour, address)) = self.peers.get_mut(&peer).zip(believe(peer, address)) else {
+        let Some(neighbour) = self.peers.get_mut(&peer) else {
             return;
         };
-        neighbour.addresses.retain(|known| *known != address);
+        neighbour.addresses.retain(|known| known != address);
         if neighbour.addresses.is_empty() {
             self.peers.remove(&peer);
         }
@@ -245,12 +244,12 @@ mod tests {
     fn a_flood_is_kept_within_bounds() {
         let (mut neighbours, now) = (neighbours(), Instant::now());
         let friend = PeerId::random();
-        assert!(neighbours.announced(friend, &address(1), false, now).is_some());
+        assert!(neighbours.announced(friend, &address(1), false, now));
         let mut passed = 0;
         for _ in 0..10_000 {
             let peer = PeerId::random();
             passed += (0..20)
-                .filter(|n| neighbours.announced(peer, &address(*n), false, now).is_some())
+                .filter(|n| neighbours.announced(peer, &address(*n), false, now))
                 .count();
         }
         assert_eq!(neighbours.peers.len(), 256);
@@ -269,11 +268,7 @@ mod tests {
         neighbours.announced(friend, &address(1), true, start);
         (0..300).for_each(|_| _ = neighbours.announced(PeerId::random(), &address(2), false, start));
         let (later, newcomer) = (start + LIFETIME, PeerId::random());
-        assert!(
-            neighbours
-                .announced(newcomer, &address(3), false, later)
-                .is_some()
-        );
+        assert!(neighbours.announced(newcomer, &address(3), false, later));
         assert_eq!(neighbours.peers.len(), 256);
         assert_eq!(
             neighbours.addresses(&friend),
@@ -285,15 +280,9 @@ mod tests {
     #[test]
     fn an_announcement_is_passed_on_once() {
         let (mut neighbours, now, peer) = (neighbours(), Instant::now(), PeerId::random());
-        assert_eq!(
-            neighbours.announced(peer, &address(1), false, now),
-            Some(address(1))
-        );
-        assert_eq!(neighbours.announced(peer, &address(1), false, now), None);
-        assert_eq!(
-            neighbours.announced(neighbours.local, &address(1), false, now),
-            None
-        );
+        assert!(neighbours.announced(peer, &address(1), false, now));
+        assert!(!neighbours.announced(peer, &address(1), false, now));
+        assert!(!neighbours.announced(neighbours.local, &address(1), false, now));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Two swarms on one private interface find each other and connect; nobody tells them anything.
+//! Two swarms on one interface find each other and connect; nobody tells them anything.
 //!
-//! On a host without a private IPv4 address there is no local network, and nothing to find.
+//! On a host without an IPv4 address besides loopback there is no local network, and nothing to find.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 use std::{net::UdpSocket, time::Duration};
 
@@ -12,16 +12,15 @@ use libp2p_swarm::{Swarm, SwarmEvent};
 use libp2p_swarm_test::SwarmExt as _;
 use tokio::time::timeout;
 
-/// A private address of the interface that multicasts leave by.
-fn private_address() -> Option<Multiaddr> {
+/// An address of the interface that multicasts leave by; public or private, it is on the link.
+fn address_on_link() -> Option<Multiaddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     // Nothing is sent: connecting a datagram socket only picks the route.
     socket.connect("224.0.0.251:5353").ok()?;
     let std::net::IpAddr::V4(ip) = socket.local_addr().ok()?.ip() else {
         return None;
     };
-    ip.is_private()
-        .then(|| Multiaddr::from(ip).with(Protocol::Tcp(0)))
+    (!ip.is_loopback() && !ip.is_unspecified()).then(|| Multiaddr::from(ip).with(Protocol::Tcp(0)))
 }
 
 fn swarm(listen: &Multiaddr) -> Swarm<Behaviour> {
@@ -41,7 +40,7 @@ async fn connected(swarm: &mut Swarm<Behaviour>) -> PeerId {
 
 #[tokio::test]
 async fn peers_on_one_link_find_each_other() {
-    let Some(address) = private_address() else {
+    let Some(address) = address_on_link() else {
         return;
     };
     let (mut ours, mut theirs) = (swarm(&address), swarm(&address));

@@ -138,7 +138,12 @@ impl Node {
         tasks.spawn("shares", shares.run());
         let phases = [
             Phase::spawn(&tasks, "control", doors.clone(), control.run(doors)),
-            Phase::spawn(&tasks, "exchange", work.clone(), exchange_server.run(work)),
+            Phase::spawn(
+                &tasks,
+                "exchange",
+                work.clone(),
+                exchange_server.keep_out_of(home.path.clone()).run(work),
+            ),
             Phase::spawn(&tasks, "swarm", turning.clone(), swarm::run(swarm, turning)),
         ];
         Ok(Self {

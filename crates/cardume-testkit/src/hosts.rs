@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 /// A switch with hosts on it, cut off from the machine's own network. Gone when dropped.
 pub struct Lan {
     name: String,
+    prefix: String,
     hosts: u8,
 }
 
@@ -19,6 +20,8 @@ pub struct Host {
     namespace: String,
     /// Its address on the switch.
     pub ip: String,
+    /// The router that its default route names; nobody is there.
+    gateway: String,
 }
 
 /// Whether hosts can be made here; says loudly why not, so that a skipped test is seen.
@@ -34,8 +37,13 @@ pub fn available() -> bool {
 }
 
 impl Lan {
-    /// Makes a switch with no hosts.
+    /// Makes a switch with no hosts; they will have private addresses, 10.77.0.N.
     pub fn new() -> anyhow::Result<Self> {
+        Self::with_prefix("10.77.0")
+    }
+
+    /// Makes a switch with no hosts; `prefix` is the first three numbers of their addresses.
+    pub fn with_prefix(prefix: &str) -> anyhow::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "cdm{}x{}",
@@ -43,7 +51,11 @@ impl Lan {
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
         ip(&["netns", "add", &name])?;
-        let lan = Self { name, hosts: 0 };
+        let lan = Self {
+            name,
+            prefix: prefix.to_owned(),
+            hosts: 0,
+        };
         lan.inside(&["link", "add", "switch", "type", "bridge"])?;
         // Without this a bridge may drop multicast for which it saw no query.
         lan.inside(&["link", "set", "switch", "type", "bridge", "mcast_snooping", "0"])?;
@@ -51,16 +63,17 @@ impl Lan {
         Ok(lan)
     }
 
-    /// Adds a host at 10.77.0.N, with a default route, as hosts have.
+    /// Adds a host, the first at number 1 of the prefix, with a default route, as hosts have.
     pub fn host(&mut self) -> anyhow::Result<Host> {
         self.hosts += 1;
         let number = self.hosts;
         let namespace = format!("{}h{number}", self.name);
-        let (port, address) = (format!("p{number}"), format!("10.77.0.{number}"));
+        let (port, address) = (format!("p{number}"), format!("{}.{number}", self.prefix));
         ip(&["netns", "add", &namespace])?;
         let host = Host {
             namespace,
             ip: address,
+            gateway: format!("{}.254", self.prefix),
         };
         self.inside(&[
             "link",
@@ -78,7 +91,7 @@ impl Lan {
         host.ip(&["link", "set", "lo", "up"])?;
         host.ip(&["addr", "add", &format!("{}/24", host.ip), "dev", "eth0"])?;
         host.ip(&["link", "set", "eth0", "up"])?;
-        host.ip(&["route", "add", "default", "via", "10.77.0.254"])?;
+        host.ip(&["route", "add", "default", "via", &host.gateway])?;
         Ok(host)
     }
 
@@ -109,7 +122,7 @@ impl Host {
         self.ip(&["link", "set", "eth0", if up { "up" } else { "down" }])?;
         if up {
             // Routes go with the link.
-            self.ip(&["route", "replace", "default", "via", "10.77.0.254"])?;
+            self.ip(&["route", "replace", "default", "via", &self.gateway])?;
         }
         Ok(())
     }

@@ -202,6 +202,34 @@ async fn a_fetch_that_persists_goes_on_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_that_is_let_go_of_runs_on_and_one_that_is_dropped_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = node().await;
+    let cid = a.share("film", &noise(6, 2 * MIB));
+    let b = node_at(dir.path(), config()).await;
+    let mut request = b.request(cid, "film", &[&a.address]);
+    request.persist = true;
+    let fetch = b.exchange.fetch(request.clone());
+    let mut progress = fetch.progress();
+    fetch.leave();
+    progress
+        .wait_for(|progress| progress.phase == Phase::Done)
+        .await
+        .unwrap();
+    request.cid = Cid::blob(Hash::of(b"nowhere"));
+    let fetch = b.exchange.fetch(request);
+    let mut progress = fetch.progress();
+    drop(fetch);
+    // Its end closes the channel.
+    while progress.changed().await.is_ok() {}
+    b.exchange.sync().await.unwrap();
+    b.stop().await;
+    let b = node_at(dir.path(), config()).await;
+    b.exchange.sync().await.unwrap();
+    assert!(b.exchange.take_resumed().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn content_nobody_has_is_not_found_in_time() {
     let (a, b) = (node().await, node().await);
     let cid = Cid::blob(Hash::of(b"nowhere"));

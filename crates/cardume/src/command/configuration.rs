@@ -1,0 +1,140 @@
+//! `cardume config`: the configuration.
+use std::{collections::BTreeMap, path::Path};
+
+use cardume_node::Config;
+use clap::Subcommand;
+use figment::value::Value;
+
+use crate::{
+    config::{Chain, EXAMPLE},
+    daemon,
+    failure::{Ended, status},
+    reach::Reach,
+    text::count,
+};
+
+/// The configuration
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Look for mistakes: all of them, each with its place
+    #[command(after_help = "Example:\n  cardume --config new.toml config check")]
+    Check,
+    /// Show what counts, from all files, variables and options together
+    Show {
+        /// Say for each value where it comes from
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Print the JSON Schema of the configuration file
+    Schema,
+    /// Print a file with every key, commented, at its default
+    #[command(after_help = "Example:\n  cardume config example > ~/.config/cardume/cardume.toml")]
+    Example,
+    /// Show which files are read, and where state and socket have their places
+    Path,
+}
+
+pub(super) fn run(reach: Reach<'_>, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Check => check(reach),
+        Command::Show { origin } => show(reach, origin),
+        Command::Schema => {
+            let mut text = serde_json::to_string_pretty(&schemars::schema_for!(Config))?;
+            text.push('\n');
+            Ok(reach.out.text(&text)?)
+        }
+        Command::Example => Ok(reach.out.text(EXAMPLE)?),
+        Command::Path => places(reach),
+    }
+}
+
+fn check(reach: Reach<'_>) -> anyhow::Result<()> {
+    match reach.chain() {
+        Ok(chain) => {
+            let value = serde_json::json!({ "valid": true, "files": chain.files, "mistakes": [] });
+            reach.out.either(&value, || match chain.files.as_slice() {
+                [] => "ok: no file; everything is at its default".to_owned(),
+                files => {
+                    let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+                    format!("ok: {}", files.join(" "))
+                }
+            })?;
+            Ok(())
+        }
+        Err(mistakes) if reach.out.is_json() => {
+            reach
+                .out
+                .json(&serde_json::json!({ "valid": false, "mistakes": mistakes.0 }))?;
+            let found = count(mistakes.0.len() as u64, "mistake");
+            Err(Ended::new(status::BAD_CONFIG, format!("{found} in the configuration")).into())
+        }
+        Err(mistakes) => Err(mistakes.into()),
+    }
+}
+
+fn show(reach: Reach<'_>, origin: bool) -> anyhow::Result<()> {
+    let chain = reach.chain()?;
+    if !origin {
+        if reach.out.is_json() {
+            return Ok(reach.out.json(&chain.config)?);
+        }
+        return Ok(reach.out.text(&toml::to_string(&chain.config)?)?);
+    }
+    if reach.out.is_json() {
+        let values: BTreeMap<String, serde_json::Value> = chain
+            .values
+            .iter()
+            .map(|(path, (value, place))| {
+                let value = serde_json::json!({
+                    "value": value, "origin": place.to_string(), "place": place,
+                });
+                (dotted(path), value)
+            })
+            .collect();
+        return Ok(reach.out.json(&values)?);
+    }
+    for (path, (value, place)) in &chain.values {
+        reach.out.line(line(path, value, place))?;
+    }
+    Ok(())
+}
+
+/// One value as TOML, with its origin as a comment. What is not set is a comment as a whole.
+fn line(path: &[String], value: &Value, origin: &impl std::fmt::Display) -> String {
+    let key = dotted(path);
+    match toml::Value::try_from(value) {
+        Ok(value) => format!("{key} = {value}  # {origin}"),
+        Err(_) => format!("#{key} =  # {origin}"),
+    }
+}
+
+fn dotted(path: &[String]) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let names = path
+        .iter()
+        .map(|name| match name.chars().all(bare) && !name.is_empty() {
+            true => name.clone(),
+            false => toml::Value::String(name.clone()).to_string(),
+        });
+    names.collect::<Vec<_>>().join(".")
+}
+
+fn places(reach: Reach<'_>) -> anyhow::Result<()> {
+    let (file, _) = reach.environment.config_file(reach.given().file.as_deref());
+    let drop_ins = file.parent().unwrap_or_else(|| Path::new("")).join("conf.d");
+    let Chain { config, files, .. } = reach.chain()?;
+    let data_dir = daemon::data_dir(&config, reach.environment);
+    let socket = daemon::socket(&config, reach.environment, &data_dir);
+    let value = serde_json::json!({
+        "file": file, "exists": file.exists(), "drop_ins": drop_ins, "read": files,
+        "data_dir": data_dir, "socket": socket,
+    });
+    // One line for scripts; the rest is for those who ask for it.
+    reach.out.either(&value, || file.display().to_string())?;
+    reach
+        .out
+        .say_more(format!("drop-ins  {}/*.toml", drop_ins.display()));
+    reach.out.say_more(format!("data      {}", data_dir.display()));
+    reach.out.say_more(format!("socket    {}", socket.display()));
+    Ok(())
+}

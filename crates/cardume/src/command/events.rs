@@ -1,0 +1,54 @@
+//! `cardume events`
+use cardume_api::Event;
+use clap::Args;
+
+use super::wait;
+use crate::{reach::Reach, text::size};
+
+/// What happens in the node, as it happens
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  cardume --json events | jq -c 'select(.event == \"peer\")'")]
+pub(crate) struct Options {
+    /// Go on after the event with this id
+    #[arg(long, value_name = "ID")]
+    after: Option<String>,
+}
+
+pub(super) async fn run(reach: Reach<'_>, options: Options) -> anyhow::Result<()> {
+    let mut events = reach.daemon()?.events(options.after).await?;
+    let telling = async {
+        while let Some(received) = events.next().await {
+            let event = received?.event;
+            reach.out.either(&event, || words(&event))?;
+        }
+        Ok(())
+    };
+    wait::unless_interrupted(telling).await?
+}
+
+fn words(event: &Event) -> String {
+    match event {
+        Event::Operation(operation) => {
+            let what = format!("{:?} {:?}", operation.kind, operation.state).to_lowercase();
+            let (done, all) = (size(operation.progress.done), size(operation.progress.size));
+            format!(
+                "operation {} {what} {}: {done} of {all}",
+                operation.id, operation.subject
+            )
+        }
+        Event::Peer {
+            peer_id,
+            change,
+            agent,
+        } => {
+            let agent = agent
+                .as_deref()
+                .map(|agent| format!(" ({agent})"))
+                .unwrap_or_default();
+            format!("peer {peer_id} {}{agent}", format!("{change:?}").to_lowercase())
+        }
+        Event::Lost { count: Some(count) } => format!("lost {count} events"),
+        Event::Lost { count: None } => "lost events: the daemon was started anew".into(),
+        _ => "something this program does not know".into(),
+    }
+}

@@ -1,0 +1,106 @@
+//! The commands, one noun a file.
+mod configuration;
+mod content;
+mod documents;
+mod events;
+mod file;
+mod get;
+mod kad;
+mod key;
+mod net;
+mod node;
+mod peer;
+mod share;
+mod upload;
+mod wait;
+
+use std::future::Future;
+
+use anyhow::Context;
+use clap::Subcommand;
+
+use crate::{arguments::Arguments, config::Environment, daemon, out::Out, reach::Reach};
+
+/// Everything that can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the node in the foreground
+    Daemon(daemon::Options),
+    /// Share files and directories; prints CID and link
+    Share(share::Options),
+    /// Get a file or a directory from peers
+    Get(get::Options),
+    /// How the node is
+    Status(node::StatusOptions),
+    /// The node's peer id
+    Id(node::IdOptions),
+    /// Stop the daemon
+    Stop,
+    /// What happens in the node, as it happens
+    Events(events::Options),
+    /// What the node has
+    #[command(subcommand)]
+    File(file::Command),
+    /// Whom the node is connected to
+    #[command(subcommand)]
+    Peer(peer::Command),
+    /// The node's addresses and networks
+    #[command(subcommand)]
+    Net(net::Command),
+    /// The distributed hash table
+    #[command(subcommand)]
+    Kad(kad::Command),
+    /// The configuration
+    #[command(subcommand)]
+    Config(configuration::Command),
+    /// The node's private key
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Print completions for a shell
+    Completions(documents::CompletionsOptions),
+    /// Write the manual pages
+    Man(documents::ManOptions),
+    /// Print the version
+    Version,
+}
+
+/// Does what the arguments say.
+///
+/// # Errors
+/// Whatever went wrong; [`crate::failure::report`] knows the exit status.
+pub(crate) fn run(arguments: Arguments, environment: &Environment, out: &Out) -> anyhow::Result<()> {
+    let reach = Reach {
+        global: &arguments.global,
+        environment,
+        out,
+    };
+    match arguments.command {
+        Command::Daemon(options) => daemon::run(reach, &options),
+        Command::Share(options) => in_runtime(share::run(reach, options)),
+        Command::Get(options) => in_runtime(get::run(reach, options)),
+        Command::Status(options) => in_runtime(node::status(reach, options)),
+        Command::Id(options) => in_runtime(node::id(reach, options)),
+        Command::Stop => in_runtime(node::stop(reach)),
+        Command::Events(options) => in_runtime(events::run(reach, options)),
+        Command::File(command) => in_runtime(file::run(reach, command)),
+        Command::Peer(command) => in_runtime(peer::run(reach, command)),
+        Command::Net(command) => in_runtime(net::run(reach, command)),
+        Command::Kad(command) => in_runtime(kad::run(reach, command)),
+        Command::Config(command) => configuration::run(reach, command),
+        Command::Key(command) => key::run(reach, command),
+        Command::Completions(options) => documents::completions(&options, out),
+        Command::Man(options) => documents::man(&options, out),
+        Command::Version => documents::version(out),
+    }
+}
+
+fn in_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    let ended = runtime.block_on(work);
+    // A read of stdin cannot be cancelled; it must not keep the command from ending.
+    runtime.shutdown_background();
+    ended
+}

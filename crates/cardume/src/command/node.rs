@@ -1,0 +1,162 @@
+//! `cardume status`, `id` and `stop`
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use cardume_api::{Client, ClientError, Code, Status, client::Address};
+use clap::Args;
+
+use super::wait;
+use crate::{
+    failure::Ended,
+    reach::{Reach, probe},
+    text::span,
+};
+
+/// Time between two looks at a daemon that is coming or going.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Time between two looks at a daemon that is watched.
+const WATCH: Duration = Duration::from_secs(2);
+/// Time for a daemon to end after it said that it will; longer than the usual shutdown.grace.
+const STOPPING: Duration = Duration::from_secs(30);
+
+/// How the node is
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cardume status\n  cardume status --wait 30s && cardume get LINK")]
+pub(crate) struct StatusOptions {
+    /// Wait up to this long for a daemon that is ready
+    #[arg(long, value_name = "DURATION")]
+    wait: Option<cardume_units::Duration>,
+    /// Tell again every two seconds, until interrupted
+    #[arg(long)]
+    watch: bool,
+}
+
+pub(super) async fn status(reach: Reach<'_>, options: StatusOptions) -> anyhow::Result<()> {
+    let first = match options.wait {
+        Some(limit) => wait_until_ready(reach, limit.get()).await?,
+        None => reach.daemon()?.status().await?,
+    };
+    tell(reach, &first)?;
+    if options.watch {
+        let client = reach.daemon()?;
+        let watching = async {
+            loop {
+                tokio::time::sleep(WATCH).await;
+                tell(reach, &client.status().await?)?;
+            }
+        };
+        return wait::unless_interrupted(watching).await?;
+    }
+    Ok(())
+}
+
+async fn wait_until_ready(reach: Reach<'_>, limit: Duration) -> anyhow::Result<Status> {
+    let began = Instant::now();
+    loop {
+        let last = match reach.daemon() {
+            Ok(client) => client.status().await.map_err(anyhow::Error::from),
+            Err(error) => Err(error),
+        };
+        match last {
+            Ok(status) if status.ready => return Ok(status),
+            Ok(_) if began.elapsed() > limit => {
+                let message = format!("the daemon is not ready after {}", span(limit));
+                return Err(Ended::code(Code::Timeout, message).into());
+            }
+            Err(error) if began.elapsed() > limit || is_final(&error) => return Err(error),
+            _ => tokio::time::sleep(LOOK_AGAIN).await,
+        }
+    }
+}
+
+/// Whether waiting does not help.
+fn is_final(error: &anyhow::Error) -> bool {
+    error.is::<crate::config::Mistakes>()
+        || matches!(
+            error.downcast_ref(),
+            Some(ClientError::Address { .. } | ClientError::Forbidden { .. })
+        )
+}
+
+fn tell(reach: Reach<'_>, status: &Status) -> anyhow::Result<()> {
+    reach.out.either(status, || {
+        let list = |addresses: &[multiaddr::Multiaddr]| {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            addresses.join("\n            ")
+        };
+        let mut text = format!("peer id     {}\nname        {}\n", status.peer_id, status.name);
+        text += &format!("version     {}\nnetwork     {}\n", status.version, status.network);
+        text += &format!("up          {}\n", span(Duration::from_secs(status.uptime_s)));
+        text += &format!("ready       {}\n", if status.ready { "yes" } else { "no" });
+        text += &format!("listening   {}\n", list(&status.listen));
+        if !status.external.is_empty() {
+            text += &format!("reachable   {}\n", list(&status.external));
+        }
+        text += &format!("peers       {}\nshares      {}\n", status.peers, status.shares);
+        text + &format!(
+            "operations  {}\ndata        {}",
+            status.operations, status.data_dir
+        )
+    })?;
+    Ok(())
+}
+
+/// The node's peer id
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cardume id\n  cardume id --key /etc/cardume/identity.key")]
+pub(crate) struct IdOptions {
+    /// Of the key in this file, without asking a daemon
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+}
+
+pub(super) async fn id(reach: Reach<'_>, options: IdOptions) -> anyhow::Result<()> {
+    let peer_id = match options.key {
+        Some(path) => super::key::peer_id(&path)?,
+        None => match reach.daemon_if_any()? {
+            Some(client) => client.status().await?.peer_id,
+            None => super::key::peer_id(&own_key(reach)?).context("no daemon is running to ask")?,
+        },
+    };
+    let value = serde_json::json!({ "peer_id": peer_id });
+    Ok(reach.out.either(&value, || &peer_id)?)
+}
+
+/// Where a daemon started now would have its key.
+fn own_key(reach: Reach<'_>) -> anyhow::Result<PathBuf> {
+    let config = reach.chain()?.config;
+    Ok(match crate::daemon::key_file(&config, reach.environment)? {
+        Some(path) => path,
+        None => crate::daemon::data_dir(&config, reach.environment).join("identity.key"),
+    })
+}
+
+pub(super) async fn stop(reach: Reach<'_>) -> anyhow::Result<()> {
+    let client = reach.daemon()?;
+    client.stop().await?;
+    let gone = tokio::time::timeout(STOPPING, gone(&client));
+    let gone = wait::unless_interrupted(gone).await?;
+    if gone.is_err() {
+        let message = format!("the daemon has not ended after {}", span(STOPPING));
+        return Err(Ended::code(Code::Timeout, message).into());
+    }
+    let value = serde_json::json!({ "stopped": true });
+    Ok(reach.out.either(&value, || "stopped")?)
+}
+
+/// Waits until nobody answers any more.
+async fn gone(client: &Client) {
+    loop {
+        let answers = match client.address() {
+            Address::Unix(path) => probe(path).is_ok(),
+            Address::Http(_) => client.status().await.is_ok(),
+        };
+        if !answers {
+            return;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}

@@ -1,0 +1,193 @@
+//! Checks that no single key can fail alone.
+use std::collections::BTreeMap;
+
+use cardume_node::Config;
+use multiaddr::{Multiaddr, Protocol};
+
+use super::layer::Path;
+
+/// Something wrong with the whole.
+pub(super) struct Problem {
+    pub(super) path: Path,
+    pub(super) reason: String,
+    pub(super) hint: Option<&'static str>,
+}
+
+/// Checks everything, and finds all problems.
+pub(super) fn whole(config: &Config) -> Vec<Problem> {
+    let mut found = Findings::default();
+    network(config, &mut found);
+    addresses(config, &mut found);
+    peers(config, &mut found);
+    limits(config, &mut found);
+    places(config, &mut found);
+    found.0
+}
+
+#[derive(Default)]
+struct Findings(Vec<Problem>);
+
+impl Findings {
+    fn add(&mut self, path: &[&str], reason: impl Into<String>, hint: Option<&'static str>) {
+        self.0.push(Problem {
+            path: path.iter().map(|name| (*name).to_owned()).collect(),
+            reason: reason.into(),
+            hint,
+        });
+    }
+}
+
+fn network(config: &Config, found: &mut Findings) {
+    let id = &config.network.id;
+    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !(1..=32).contains(&id.len()) || !id.chars().all(word) {
+        let reason = format!("{id:?} is no network id");
+        found.add(&["network", "id"], reason, Some("1 to 32 of a-z, 0-9 and -"));
+    }
+}
+
+fn addresses(config: &Config, found: &mut Findings) {
+    for address in &config.connect.bootstrap {
+        if !matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+            let reason = format!("{address} does not say which peer is there");
+            found.add(
+                &["connect", "bootstrap"],
+                reason,
+                Some("end it in /p2p/<peer id>"),
+            );
+        }
+    }
+    for address in &config.listen.addresses {
+        let parts: Vec<Protocol<'_>> = address.iter().collect();
+        let known = matches!(
+            parts.as_slice(),
+            [
+                Protocol::Ip4(_) | Protocol::Ip6(_),
+                Protocol::Tcp(_) | Protocol::Udp(_),
+                ..
+            ]
+        ) && matches!(parts.get(2..), Some([] | [Protocol::QuicV1]))
+            && matches!(parts.get(1), Some(Protocol::Udp(_))) == (parts.len() == 3);
+        if !known {
+            let reason = format!("nothing can listen at {address}");
+            let hint = "write /ip4/ADDRESS/tcp/PORT or /ip4/ADDRESS/udp/PORT/quic-v1 (or /ip6)";
+            found.add(&["listen", "addresses"], reason, Some(hint));
+        }
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for address in &config.listen.addresses {
+        let free = address
+            .iter()
+            .any(|part| matches!(part, Protocol::Tcp(0) | Protocol::Udp(0)));
+        if !free && !seen.insert(address.to_string()) {
+            found.add(
+                &["listen", "addresses"],
+                format!("{address} is there twice"),
+                None,
+            );
+        }
+    }
+}
+
+fn peers(config: &Config, found: &mut Findings) {
+    let mut names = BTreeMap::new();
+    for (name, peer) in &config.peer {
+        if let Some(other) = names.insert(peer.id, name) {
+            let reason = format!("is the same peer as [peer.{other}]");
+            found.add(&["peer", name, "id"], reason, Some("give each peer one name"));
+        }
+        for address in &peer.addresses {
+            if let Some(id) = peer_of(address)
+                && id != peer.id
+            {
+                let reason = format!("{address} is an address of another peer");
+                found.add(&["peer", name, "addresses"], reason, None);
+            }
+        }
+    }
+}
+
+fn peer_of(address: &Multiaddr) -> Option<multiaddr::PeerId> {
+    match address.iter().last() {
+        Some(Protocol::P2p(id)) => Some(id),
+        _ => None,
+    }
+}
+
+fn limits(config: &Config, found: &mut Findings) {
+    let connect = &config.connect;
+    let numbers: [(&[&str], u64); 14] = [
+        (&["connect", "max_connections"], connect.max_connections.into()),
+        (&["connect", "max_outbound"], connect.max_outbound.into()),
+        (
+            &["connect", "max_pending_outbound"],
+            connect.max_pending_outbound.into(),
+        ),
+        (&["connect", "max_per_peer"], connect.max_per_peer.into()),
+        (&["connect", "max_per_address"], connect.max_per_address.into()),
+        (&["mdns", "max_peers"], config.mdns.max_peers as u64),
+        (&["kad", "parallel_queries"], config.kad.parallel_queries as u64),
+        (&["kad", "max_records"], config.kad.max_records as u64),
+        (
+            &["transfer", "max_in_flight"],
+            config.transfer.max_in_flight as u64,
+        ),
+        (&["transfer", "max_serving"], config.transfer.max_serving as u64),
+        (
+            &["transfer", "max_serving_per_peer"],
+            config.transfer.max_serving_per_peer as u64,
+        ),
+        (&["exchange", "max_fetches"], config.exchange.max_fetches as u64),
+        (&["exchange", "max_peers"], config.exchange.max_peers as u64),
+        (&["exchange", "max_window"], config.exchange.max_window as u64),
+    ];
+    for (path, value) in numbers {
+        if !(1..=1 << 24).contains(&value) {
+            found.add(
+                path,
+                format!("{value} is out of range"),
+                Some("from 1 to 16777216"),
+            );
+        }
+    }
+    let durations: [(&[&str], cardume_units::Duration); 6] = [
+        (&["connect", "idle_timeout"], connect.idle_timeout),
+        (&["connect", "dial_timeout"], connect.dial_timeout),
+        (&["mdns", "interval"], config.mdns.interval),
+        (&["kad", "query_timeout"], config.kad.query_timeout),
+        (&["kad", "provider_interval"], config.kad.provider_interval),
+        (&["transfer", "request_timeout"], config.transfer.request_timeout),
+    ];
+    for (path, value) in durations {
+        if value.get().is_zero() {
+            found.add(path, "must be longer than nothing", Some("for example \"30s\""));
+        }
+    }
+    if connect.memory_ceiling < cardume_units::Size::mib(64) {
+        let reason = format!("{} is too little to run in", connect.memory_ceiling);
+        found.add(&["connect", "memory_ceiling"], reason, Some("at least \"64MiB\""));
+    }
+}
+
+fn places(config: &Config, found: &mut Findings) {
+    for (name, share) in &config.share {
+        if !share.path.is_absolute() {
+            let reason = format!("{:?} is not absolute", share.path);
+            found.add(&["share", name, "path"], reason, Some("begin it with /"));
+        }
+    }
+    if let Some(listen) = &config.control.listen {
+        match listen.strip_prefix("unix:") {
+            Some(path) if path.starts_with('/') => {}
+            _ => found.add(
+                &["control", "listen"],
+                format!("nothing can listen at {listen:?}"),
+                Some("write unix:/absolute/path"),
+            ),
+        }
+    }
+    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&config.log.level) {
+        let hint = "error, warn, info, debug, trace, or directives such as info,cardume_exchange=debug";
+        found.add(&["log", "level"], error.to_string(), Some(hint));
+    }
+}

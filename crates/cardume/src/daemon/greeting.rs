@@ -1,0 +1,32 @@
+//! What a daemon says when it has started.
+use std::io::{self, IsTerminal};
+
+use cardume_node::Node;
+
+use crate::out::Out;
+
+/// Tells who and where the node is: to a person what to type next, to a log as one event.
+pub(super) async fn say(node: &Node, out: &Out) {
+    let addresses = node.addresses().await;
+    let listen: Vec<String> = addresses.listen.iter().map(ToString::to_string).collect();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        peer_id = %node.peer_id(),
+        listen = ?listen,
+        socket = %node.socket().display(),
+        data_dir = %node.data_dir().display(),
+        "ready",
+    );
+    if !io::stderr().is_terminal() {
+        return;
+    }
+    out.say(format!("cardume {} is running", env!("CARGO_PKG_VERSION")));
+    out.say(format!("  peer id    {}", node.peer_id()));
+    for (index, address) in listen.iter().enumerate() {
+        let head = if index == 0 { "listening" } else { "" };
+        out.say(format!("  {head:<9}  {address}"));
+    }
+    out.say(format!("  socket     {}", node.socket().display()));
+    out.say(format!("  data       {}", node.data_dir().display()));
+    out.say("Next, in another terminal: cardume share FILE   (Ctrl-C here stops the node)");
+}

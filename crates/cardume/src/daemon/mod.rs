@@ -1,0 +1,23 @@
+//! `cardume daemon`: runs a node until it is told to stop.
+mod greeting;
+pub(crate) mod log;
+mod panics;
+mod places;
+mod process;
+mod run;
+
+pub(crate) use self::{
+    places::{data_dir, key_file, socket},
+    run::run,
+};
+
+/// Run the node in the foreground
+///
+/// Listens for peers, shares what it is told to, and answers the other commands. SIGTERM and SIGINT stop it when
+/// running work has ended, a second one at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    cardume daemon\n  \
+    cardume daemon --config /etc/cardume/cardume.toml\n  \
+    cardume daemon --data-dir /tmp/a --set 'listen.addresses=/ip4/127.0.0.1/tcp/0' --set mdns.enabled=false")]
+pub(crate) struct Options {}

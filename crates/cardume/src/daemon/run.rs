@@ -1,0 +1,137 @@
+//! From the configuration to a running node, and to its end.
+use std::{os::unix::fs::symlink, path::PathBuf};
+
+use anyhow::Context;
+use cardume_node::{Config, Node};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{Options, greeting, log, panics, places, process};
+use crate::{
+    failure::{Ended, status},
+    reach::Reach,
+};
+
+/// Runs a daemon until a signal, the API or a defect ends it.
+///
+/// # Errors
+/// With the exit status that the contract has for it.
+pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
+    let chain = reach.chain()?;
+    let _log = log::start(&chain.config.log, reach.out.verbosity(), reach.environment);
+    let panicked = panics::watch();
+    process::prepare();
+    for file in &chain.files {
+        tracing::info!(?file, "configuration read");
+    }
+    let mut config = chain.config;
+    let data_dir = places::data_dir(&config, reach.environment);
+    let key_file = places::key_file(&config, reach.environment)?;
+    config.identity.key_file = key_file.map(|path| path.to_string_lossy().into_owned());
+    let socket = places::socket(&config, reach.environment, &data_dir);
+    config.control.listen = Some(format!("unix:{}", socket.display()));
+    config.node.data_dir = Some(data_dir);
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("cardume")
+        .build()
+        .context("cannot start threads")?;
+    let ended = runtime.block_on(live(reach, config, &panicked));
+    // Blocking work that outlives the grace period must not keep the process.
+    runtime.shutdown_background();
+    match ended {
+        _ if panicked.is_cancelled() => {
+            Err(Ended::new(status::DEFECT, "a part of the node panicked; see the log").into())
+        }
+        ended => ended,
+    }
+}
+
+async fn live(reach: Reach<'_>, config: Config, panicked: &CancellationToken) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let node = tokio::select! {
+        node = Node::start(config) => node?,
+        status = signals.stop() => return Err(Ended::new(status, "interrupted while starting").into()),
+    };
+    let _pointer = Pointer::new(&node);
+    greeting::say(&node, reach.out).await;
+    process::notify(&[NotifyState::Ready, NotifyState::Status("running")]);
+
+    tokio::select! {
+        _ = signals.stop() => tracing::info!("stopping: a signal says so"),
+        () = node.finished() => tracing::info!("stopping: the node says so"),
+        () = panicked.cancelled() => {}
+    }
+    process::notify(&[
+        NotifyState::Stopping,
+        NotifyState::Status("waiting for running work"),
+    ]);
+    tokio::select! {
+        ended = node.shutdown() => Ok(ended?),
+        status = signals.stop() => {
+            Err(Ended::new(status, "stopped at once, by a second signal").into())
+        }
+    }
+}
+
+/// Signals that tell a daemon something.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let catch = |kind| signal(kind).context("cannot catch signals");
+        Ok(Self {
+            interrupt: catch(SignalKind::interrupt())?,
+            terminate: catch(SignalKind::terminate())?,
+            hang_up: catch(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next signal to stop, and tells the exit status for it.
+    async fn stop(&mut self) -> u8 {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return status::INTERRUPTED,
+                _ = self.terminate.recv() => return status::TERMINATED,
+                _ = self.hang_up.recv() => {
+                    tracing::warn!("SIGHUP changes nothing: start the daemon anew to read its configuration");
+                }
+            }
+        }
+    }
+}
+
+/// `cardume.sock` in the data directory, wherever the socket is: `--data-dir` finds the daemon by it.
+struct Pointer(Option<PathBuf>);
+
+impl Pointer {
+    fn new(node: &Node) -> Self {
+        let path = places::in_data_dir(node.data_dir());
+        if path == node.socket() {
+            return Self(None);
+        }
+        // The data directory is locked: what is there was left by a daemon that is gone.
+        std::fs::remove_file(&path).ok();
+        match symlink(node.socket(), &path) {
+            Ok(()) => Self(Some(path)),
+            Err(error) => {
+                tracing::warn!(%error, ?path, "cannot point to the control socket");
+                Self(None)
+            }
+        }
+    }
+}
+
+impl Drop for Pointer {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            std::fs::remove_file(path).ok();
+        }
+    }
+}

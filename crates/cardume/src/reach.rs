@@ -1,0 +1,149 @@
+//! Finds the daemon to ask.
+use std::{
+    io,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+};
+
+use cardume_api::{Client, ClientError, client::Address};
+
+use crate::{
+    arguments::Global,
+    config::{self, Chain, Environment, Given, Mistakes, VENDOR_DIR},
+    failure::{Ended, status},
+    out::Out,
+};
+
+/// Where the daemon of the whole machine has its socket.
+const SYSTEM_SOCKET: &str = "/run/cardume/cardume.sock";
+
+/// What a command needs to find a daemon, or to run a node itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reach<'a> {
+    pub(crate) global: &'a Global,
+    pub(crate) environment: &'a Environment,
+    pub(crate) out: &'a Out,
+}
+
+impl Reach<'_> {
+    /// What the command line says about configuration.
+    pub(crate) fn given(&self) -> Given {
+        Given {
+            file: self.global.config.clone(),
+            set: self.global.set.clone(),
+            data_dir: self.global.data_dir.as_deref().map(absolute),
+        }
+    }
+
+    /// The configuration as a daemon would see it.
+    pub(crate) fn chain(&self) -> Result<Chain, Mistakes> {
+        config::load(&self.given(), self.environment, Path::new(VENDOR_DIR))
+    }
+
+    /// A client of the daemon.
+    ///
+    /// # Errors
+    /// Exit status 3, with how to start one, when there is none.
+    pub(crate) fn daemon(&self) -> anyhow::Result<Client> {
+        let Some(client) = self.daemon_if_any()? else {
+            return Err(Ended::new(
+                status::NO_DAEMON,
+                "no daemon is running; start one with `cardume daemon`, or name it with --api",
+            )
+            .into());
+        };
+        Ok(client)
+    }
+
+    /// A client of the daemon, if one answers. One that was named must be there.
+    ///
+    /// # Errors
+    /// Exit status 3 when there is no daemon where the user says, 5 when it is not for this user.
+    pub(crate) fn daemon_if_any(&self) -> anyhow::Result<Option<Client>> {
+        if let Some(address) = self.named() {
+            let client = Client::from_address(address)?;
+            if let Address::Unix(path) = client.address() {
+                probe(path).map_err(|error| named_error(path, &error))?;
+            }
+            return Ok(Some(client));
+        }
+        let mut forbidden = None;
+        for path in self.sockets()? {
+            match probe(&path) {
+                Ok(()) => return Ok(Some(Client::new(Address::Unix(path))?)),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    forbidden.get_or_insert(path);
+                }
+                Err(error) => self
+                    .out
+                    .say_more(format!("no daemon at {}: {error}", path.display())),
+            }
+        }
+        if let Some(path) = forbidden {
+            self.out
+                .say_more(format!("the daemon at {} is not for this user", path.display()));
+        }
+        Ok(None)
+    }
+
+    /// The address that the user gave.
+    fn named(&self) -> Option<&str> {
+        let given = self.global.api.as_deref();
+        // A data directory on the command line says more about this call than a variable.
+        given.or_else(|| match self.global.data_dir {
+            Some(_) => None,
+            None => self.environment.get("CARDUME_API"),
+        })
+    }
+
+    /// Where a daemon's socket may be, the likeliest first.
+    pub(crate) fn sockets(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let given = self.given();
+        let asked = given.file.is_some() || !given.set.is_empty();
+        let config = match self.chain() {
+            Ok(chain) => chain.config,
+            Err(mistakes) if asked => return Err(mistakes.into()),
+            // A running daemon can still be asked with a file that the next start would refuse.
+            Err(mistakes) => {
+                self.out
+                    .warn(format!("the configuration is not used: {mistakes}"));
+                cardume_node::Config::default()
+            }
+        };
+        // What is no socket was refused when the configuration was read.
+        if let Ok(Some(path)) = config.control.socket() {
+            return Ok(vec![path]);
+        }
+        let own = given.data_dir.or(config.node.data_dir);
+        if let Some(data_dir) = own {
+            return Ok(vec![data_dir.join("cardume.sock")]);
+        }
+        let usual = self.environment.socket();
+        let in_data_dir = self.environment.data_dir().join("cardume.sock");
+        Ok(usual
+            .into_iter()
+            .chain([in_data_dir, SYSTEM_SOCKET.into()])
+            .collect())
+    }
+}
+
+/// `path` from the root, without following links.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// Whether somebody listens at `path`.
+pub(crate) fn probe(path: &Path) -> io::Result<()> {
+    UnixStream::connect(path).map(drop)
+}
+
+fn named_error(path: &Path, error: &io::Error) -> ClientError {
+    let address = Address::Unix(path.to_path_buf()).to_string();
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => ClientError::Forbidden { address },
+        _ => ClientError::NoDaemon {
+            address,
+            reason: format!("{error}; start one with `cardume daemon`"),
+        },
+    }
+}
