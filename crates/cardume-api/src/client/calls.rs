@@ -148,7 +148,7 @@ impl Client {
     ///
     /// # Errors
     /// `denied` when the caller may not hand in paths and gave a destination: read the [`content`](Self::content)
-    /// instead; `conflict` when the destination exists.
+    /// instead. A destination that exists fails the operation, with `conflict`.
     pub async fn fetch(&self, fetch: &NewFetch) -> Result<Operation, ClientError> {
         self.post(&["v1", "fetches"], fetch).await
     }

@@ -20,6 +20,8 @@ pub use self::{
 
 /// A socket on this machine that takes longer to connect to is as good as none.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The daemon closes what is idle for ten seconds; a call must not meet that.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Asks a daemon. Cheap to clone.
 ///
@@ -47,6 +49,7 @@ impl Client {
     pub fn new(address: Address) -> Result<Self, ClientError> {
         let builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
         let (builder, base) = match &address {
             // The host is never looked up; the daemon wants one it knows.
