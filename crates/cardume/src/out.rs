@@ -129,6 +129,17 @@ impl Out {
         }
     }
 
+    /// A picture of our own, dark on light whatever the terminal's colours are.
+    pub(crate) fn picture(&self, lines: &str) {
+        let style = Style::new()
+            .fg_color(Some(AnsiColor::Black.into()))
+            .bg_color(Some(AnsiColor::BrightWhite.into()));
+        let mut stderr = anstream::stderr().lock();
+        for line in lines.lines() {
+            let _ = writeln!(stderr, "{style}{line}{style:#}");
+        }
+    }
+
     /// A warning, even when quiet.
     pub(crate) fn warn(&self, text: impl Display) {
         self.headed("warning", AnsiColor::Yellow, &text.to_string());

@@ -88,8 +88,7 @@ async fn one(client: &Client, path: &Path, options: &Options, out: &Out) -> anyh
             return upload::tree(client, path, options.name.clone(), out).await;
         }
         Err(ClientError::Problem(problem)) if problem.code == Code::Denied => {
-            let message = format!("{problem}; with --copy the bytes are sent to the daemon instead");
-            return Err(Ended::code(Code::Denied, message).into());
+            return Err(problem.into());
         }
         started => started?,
     };
@@ -113,9 +112,7 @@ fn tell(shared: &Shared, qr: bool, out: &Out) -> anyhow::Result<()> {
     if qr {
         let code = qrcode::QrCode::new(&shared.link).context("the link is too long for a QR code")?;
         let picture = code.render::<qrcode::render::unicode::Dense1x2>().build();
-        for line in picture.lines() {
-            out.say(line);
-        }
+        out.picture(&picture);
     }
     Ok(())
 }
