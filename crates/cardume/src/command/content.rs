@@ -80,10 +80,9 @@ impl<'a> Source<'a> {
     }
 
     async fn patient<T>(&self, place: &Place, work: impl Future<Output = T>) -> Result<T, Ended> {
-        let limit = self.patience.limit();
-        tokio::time::timeout(limit, work)
+        tokio::time::timeout(self.patience.limit(), work)
             .await
-            .map_err(|_| gave_up(limit, self.done > 0, &Link::new(place.cid)))
+            .map_err(|_| gave_up(self.patience, self.done > 0, &Link::new(place.cid)))
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context;
 use cardume_api::{
-    Client, ClientError, Code, Fetched, NewFetch, Outcome, Phase, Progress,
+    Client, ClientError, Code, Fetched, NewFetch, Outcome, Phase, Problem, Progress,
     client::{ByteRange, Place},
 };
 use cardume_content::{Link, manifest::Name};
@@ -65,7 +65,10 @@ pub(crate) struct Options {
 
 impl Options {
     fn patience(&self) -> Patience {
-        Patience(self.timeout.map(cardume_units::Duration::get))
+        Patience {
+            limit: self.timeout.map(cardume_units::Duration::get),
+            began: Instant::now(),
+        }
     }
 
     fn to_stdout(&self) -> bool {
@@ -128,15 +131,41 @@ async fn get(
         let place = options.place(link);
         return content::to_stdout(client, &place, options.range.clone(), options.patience(), out).await;
     };
+    let patience = options.patience();
     let fetched = if options.range.is_some() {
         streamed(client, link, path, options, out).await?
     } else {
-        match fetch(client, link, path, options, out).await? {
+        match search(client, link, path, options, patience, out).await? {
             Some(fetched) => fetched,
             None => streamed(client, link, path, options, out).await?,
         }
     };
     tell(&fetched, out)
+}
+
+/// Fetches, again and again while nobody is found and there is time.
+async fn search(
+    client: &Client,
+    link: &Link,
+    path: &Path,
+    options: &Options,
+    patience: Patience,
+    out: &Out,
+) -> anyhow::Result<Option<Fetched>> {
+    loop {
+        let search = Instant::now();
+        match fetch(client, link, path, options, patience, out).await {
+            Err(error) if is_not_found(&error) && patience.is_worth_another(search) => {
+                out.say_more("nobody was found; looking again");
+            }
+            done => return done,
+        }
+    }
+}
+
+fn is_not_found(error: &anyhow::Error) -> bool {
+    let problem = error.downcast_ref::<Problem>();
+    problem.is_some_and(|problem| problem.code == Code::NotFound)
 }
 
 /// Has the daemon write to `path`; `None` when it may not do that for this user.
@@ -145,6 +174,7 @@ async fn fetch(
     link: &Link,
     path: &Path,
     options: &Options,
+    patience: Patience,
     out: &Out,
 ) -> anyhow::Result<Option<Fetched>> {
     let request = NewFetch {
@@ -175,7 +205,7 @@ async fn fetch(
     });
     let ended = tokio::select! {
         ended = wait::unless_interrupted(waiting) => ended,
-        given_up = options.patience().run_out(seen, link) => Err(given_up),
+        given_up = patience.run_out(seen, link) => Err(given_up),
     };
     display.clear();
     match ended {
@@ -230,27 +260,42 @@ fn tell(fetched: &Fetched, out: &Out) -> anyhow::Result<()> {
 
 /// How long to wait for what does not come.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience(Option<Duration>);
+pub(super) struct Patience {
+    /// What the user said: for everything together.
+    limit: Option<Duration>,
+    began: Instant,
+}
 
 impl Patience {
     /// For commands without --timeout.
     pub(super) fn usual() -> Self {
-        Self(None)
+        Self {
+            limit: None,
+            began: Instant::now(),
+        }
     }
 
     /// The limit for a wait in which nothing is seen to move.
     pub(super) fn limit(self) -> Duration {
-        self.0.unwrap_or(PATIENCE)
+        self.limit
+            .map_or(PATIENCE, |limit| limit.saturating_sub(self.began.elapsed()))
+    }
+
+    /// Whether a search that began at `search` and found nobody is worth another.
+    ///
+    /// A daemon gives up sooner than a patient user; what it can tell without searching does not change.
+    fn is_worth_another(self, search: Instant) -> bool {
+        const SEARCHED: Duration = Duration::from_secs(5);
+        self.limit.is_some() && !self.limit().is_zero() && search.elapsed() > SEARCHED
     }
 
     /// Ends when there is no more hope, and says so.
     async fn run_out(self, mut seen: watch::Receiver<Progress>, link: &Link) -> Ended {
-        let limit = self.limit();
-        if self.0.is_some() {
-            tokio::time::sleep(limit).await;
+        if self.limit.is_some() {
+            tokio::time::sleep(self.limit()).await;
         } else {
             loop {
-                match tokio::time::timeout(limit, seen.changed()).await {
+                match tokio::time::timeout(PATIENCE, seen.changed()).await {
                     Ok(Ok(())) => {}
                     // Nothing more will be seen: the operation has ended, and that is told elsewhere.
                     Ok(Err(_)) => std::future::pending().await,
@@ -260,7 +305,7 @@ impl Patience {
             }
         }
         let last = seen.borrow().clone();
-        gave_up(limit, last.done > 0 || last.fetched > 0, link)
+        gave_up(self, last.done > 0 || last.fetched > 0, link)
     }
 }
 
@@ -270,8 +315,8 @@ fn hopes(phase: Phase) -> bool {
 }
 
 /// Why a wait was given up.
-pub(super) fn gave_up(limit: Duration, found: bool, link: &Link) -> Ended {
-    let limit = span(limit);
+pub(super) fn gave_up(patience: Patience, found: bool, link: &Link) -> Ended {
+    let limit = span(patience.limit.unwrap_or(PATIENCE));
     if found {
         let message = format!(
             "{} did not arrive in {limit}; try again, or give it more --timeout",

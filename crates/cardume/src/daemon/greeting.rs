@@ -1,14 +1,21 @@
 //! What a daemon says when it has started.
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
 
 use cardume_node::Node;
+use multiaddr::Multiaddr;
 
 use crate::out::Out;
 
+/// Looks at what the system says of listeners, and time between two: it tells of them one by one.
+const LOOKS: u32 = 40;
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
+
 /// Tells who and where the node is: to a person what to type next, to a log as one event.
 pub(super) async fn say(node: &Node, out: &Out) {
-    let addresses = node.addresses().await;
-    let listen: Vec<String> = addresses.listen.iter().map(ToString::to_string).collect();
+    let listen: Vec<String> = listeners(node).await.iter().map(ToString::to_string).collect();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         peer_id = %node.peer_id(),
@@ -29,4 +36,18 @@ pub(super) async fn say(node: &Node, out: &Out) {
     out.say(format!("  socket     {}", node.socket().display()));
     out.say(format!("  data       {}", node.data_dir().display()));
     out.say("Next, in another terminal: cardume share FILE   (Ctrl-C here stops the node)");
+}
+
+/// Where the node listens, once nothing more is added.
+async fn listeners(node: &Node) -> Vec<Multiaddr> {
+    let mut known = node.addresses().await.listen;
+    for _ in 0..LOOKS {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        let now = node.addresses().await.listen;
+        if !now.is_empty() && now == known {
+            break;
+        }
+        known = now;
+    }
+    known
 }

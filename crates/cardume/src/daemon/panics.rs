@@ -27,3 +27,18 @@ pub(super) fn watch() -> CancellationToken {
     }));
     panicked
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_any_thread_is_noticed() {
+        let panicked = watch();
+        assert!(!panicked.is_cancelled());
+        let thread = std::thread::spawn(|| panic!("a defect"));
+        assert!(thread.join().is_err());
+        assert!(panicked.is_cancelled());
+        drop(panic::take_hook());
+    }
+}

@@ -56,7 +56,10 @@ async fn live(reach: Reach<'_>, config: Config, panicked: &CancellationToken) ->
         status = signals.stop() => return Err(Ended::new(status, "interrupted while starting").into()),
     };
     let _pointer = Pointer::new(&node);
-    greeting::say(&node, reach.out).await;
+    tokio::select! {
+        () = greeting::say(&node, reach.out) => {}
+        () = node.finished() => {}
+    }
     process::notify(&[NotifyState::Ready, NotifyState::Status("running")]);
 
     tokio::select! {
