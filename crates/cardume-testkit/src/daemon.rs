@@ -205,12 +205,14 @@ impl Daemon {
         let peer = status["peer_id"].as_str().context("peer_id")?;
         let wanted = if tcp { "/tcp/" } else { "/quic-v1" };
         let listen = status["listen"].as_array().context("listen")?;
-        let found = listen
-            .iter()
-            .filter_map(|a| a.as_str())
-            .filter(|a| a.contains(wanted));
+        let ip = self
+            .home
+            .host
+            .as_ref()
+            .map_or("127.0.0.1", |host| host.ip.as_str());
+        let mut found = listen.iter().filter_map(|a| a.as_str());
         let address = found
-            .min_by_key(|a| a.contains("127.0.0.1") && self.home.host.is_some())
+            .find(|a| a.contains(wanted) && a.contains(ip))
             .context("an address")?;
         Ok(match address.contains("/p2p/") {
             true => address.to_owned(),
