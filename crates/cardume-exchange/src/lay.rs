@@ -151,6 +151,11 @@ pub(crate) fn down(
     open: Vec<Fetch>,
 ) -> Result<Option<PathBuf>, FetchError> {
     let Some(mut place) = place else { return Ok(None) };
+    if let Some(fetch) = open.iter().find(|fetch| fetch.missing() > 0) {
+        // Nothing incomplete ever gets its name, whatever else went wrong before.
+        let reason = format!("{} pieces of {} are missing", fetch.missing(), fetch.hash());
+        return Err(FetchError::Failed(reason));
+    }
     for (path, target) in symlinks {
         place.make_symlink(&names(path), target)?;
     }

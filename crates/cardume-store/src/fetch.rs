@@ -148,9 +148,16 @@ impl Fetch {
         lock(&self.partial.state).pieces.clone()
     }
 
-    /// Verifies the slice of `range` and writes what it proves; returns bytes of content written.
+    /// Number of pieces that are not held yet; the blob is complete when there is none.
+    pub fn missing(&self) -> u64 {
+        let state = lock(&self.partial.state);
+        state.pieces.len() - state.pieces.count()
+    }
+
+    /// Verifies the slice of `range` and writes what it proves; returns bytes of the pieces that are new by it.
     ///
-    /// Pieces that the range covers whole are held from then on. Of pieces held already nothing is written.
+    /// Pieces that the range covers whole are held from then on. Of pieces held already nothing is written, and
+    /// of two writers of one piece only one is told its bytes.
     ///
     /// # Errors
     /// `Slice`: some of it does not verify, and nothing was written.
@@ -249,15 +256,16 @@ impl Partial {
             }
         }
         self.write_tree(parents)?;
-        let written = self.write_data(&leaves)?;
+        self.write_data(&leaves)?;
+        let mut new = 0;
         let mut state = lock(&self.state);
         for piece in self.touched(&wide) {
             let whole = piece_range(self.size, piece);
-            if wide.start <= whole.start && whole.end <= wide.end {
-                state.pieces.insert(piece);
+            if wide.start <= whole.start && whole.end <= wide.end && state.pieces.insert(piece) {
+                new += whole.end - whole.start;
             }
         }
-        Ok(written)
+        Ok(new)
     }
 
     /// Writes parents, those that lie together at once.
@@ -287,20 +295,19 @@ impl Partial {
         Ok(())
     }
 
-    fn write_data(&self, leaves: &[(u64, Bytes)]) -> Result<u64, WriteError> {
-        let written = leaves.iter().map(|(_, data)| data.len() as u64).sum();
+    fn write_data(&self, leaves: &[(u64, Bytes)]) -> Result<(), WriteError> {
         match &self.data {
             PartialData::Memory(bytes) => {
                 let mut bytes = lock(bytes);
                 for (offset, data) in leaves {
                     write_memory(&mut bytes, *offset, data);
                 }
+                Ok(())
             }
             PartialData::File { file, path } => {
-                write_leaves(file, leaves).map_err(|error| WriteError::io(path, error))?;
+                write_leaves(file, leaves).map_err(|error| WriteError::io(path, error))
             }
         }
-        Ok(written)
     }
 }
 

@@ -78,9 +78,10 @@ impl Download {
         piece: u64,
         slice: Bytes,
     ) {
-        let Some(state) = self.blobs.get(&blob) else {
+        let Some(state) = self.blobs.get_mut(&blob) else {
             return self.schedule.end(ticket);
         };
+        state.checking += 1;
         let check = Check::piece(state.cid.hash(), size, piece, slice);
         let work = match &state.fetch {
             Some(fetch) => check.write(fetch.clone()),
@@ -169,6 +170,9 @@ impl Download {
         piece: u64,
         got: Result<Got, check::Failure>,
     ) -> Result<(), FetchError> {
+        if let Some(state) = self.blobs.get_mut(&id) {
+            state.checking = state.checking.saturating_sub(1);
+        }
         match got {
             Ok(Got::Written(bytes)) => {
                 self.credit(peer, self.counted(id, bytes));
@@ -186,6 +190,7 @@ impl Download {
             }
             Err(check::Failure::Fatal(error)) => return Err(error),
         }
+        self.complete_if_whole(id);
         Ok(())
     }
 
@@ -195,11 +200,9 @@ impl Download {
             return;
         };
         state.size = fetch.size();
-        state.missing = held.len() - held.count();
         let here: u64 = held.iter().map(|piece| piece_len(state.size, piece)).sum();
         let fetch = Arc::new(fetch);
         state.fetch = Some(fetch.clone());
-        let complete = state.missing == 0;
         let hash = state.cid.hash();
         let liars = self.schedule.start_blob(id, fetch.size(), held.clone());
         for liar in liars {
@@ -207,44 +210,36 @@ impl Download {
         }
         self.tally.done(self.counted(id, here));
         self.disk.changes.tell(hash);
-        self.ready.push_back(Event::Started {
-            blob: id,
-            fetch: fetch.clone(),
-        });
-        if complete {
-            self.complete(id, fetch);
-        }
+        self.ready.push_back(Event::Started { blob: id, fetch });
     }
 
     fn on_written(&mut self, id: BlobId, piece: u64, bytes: u64) {
         let tickets = self.schedule.verified(id, piece);
         self.abort(&tickets);
-        let Some(state) = self.blobs.get_mut(&id) else {
+        let Some(state) = self.blobs.get(&id) else {
             return;
         };
-        let Some(fetch) = state.fetch.clone() else { return };
-        if bytes > 0 {
-            state.missing = state.missing.saturating_sub(1);
-            let counted = if matches!(state.goal, Goal::Manifest) {
-                0
-            } else {
-                bytes
-            };
-            self.tally.done(counted);
+        // No bytes: another answer brought the piece meanwhile, to us or to another fetch of the same blob.
+        let counted = if matches!(state.goal, Goal::Manifest) {
+            0
         } else {
-            // Another answer brought it meanwhile, to us or to another fetch of the same blob.
-            let held = fetch.pieces();
-            state.missing = held.len() - held.count();
-        }
-        let (complete, hash) = (state.missing == 0, state.cid.hash());
+            bytes
+        };
+        self.tally.done(counted);
+        let hash = state.cid.hash();
         self.disk.changes.tell(hash);
         self.ready.push_back(Event::Piece);
-        if complete {
-            self.complete(id, fetch);
-        }
     }
 
-    fn complete(&mut self, id: BlobId, fetch: Arc<cardume_store::Fetch>) {
+    /// Ends a blob of which nothing is missing and nothing is still being counted.
+    ///
+    /// Asked of what is held, never counted along: two answers may bring one piece at the same time.
+    fn complete_if_whole(&mut self, id: BlobId) {
+        let Some(state) = self.blobs.get(&id) else { return };
+        let Some(fetch) = state.fetch.clone() else { return };
+        if state.checking > 0 || fetch.missing() > 0 {
+            return;
+        }
         self.blobs.remove(&id);
         let tickets = self.schedule.remove_blob(id);
         self.abort(&tickets);

@@ -81,8 +81,9 @@ struct BlobState {
     max: u64,
     goal: Goal,
     fetch: Option<Arc<cardume_store::Fetch>>,
-    missing: u64,
     size: u64,
+    /// Answers being verified or written; what they bring is counted before the blob is complete.
+    checking: usize,
 }
 
 struct ItemState {
@@ -188,8 +189,8 @@ impl Download {
             max,
             goal,
             fetch: None,
-            missing: 0,
             size: 0,
+            checking: 0,
         };
         self.blobs.insert(id, state);
         if cid == self.root {

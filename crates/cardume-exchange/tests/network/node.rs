@@ -113,11 +113,27 @@ pub(crate) async fn node_with(config: Config) -> Node {
     node
 }
 
+/// Opens the database; a blocking thread of the last node may hold it for a moment longer.
+async fn open(path: &Path) -> redb::Database {
+    let opened = async {
+        loop {
+            match redb::Database::create(path) {
+                Err(redb::DatabaseError::DatabaseAlreadyOpen) => tokio::task::yield_now().await,
+                opened => return opened.unwrap(),
+            }
+        }
+    };
+    let patience = std::time::Duration::from_secs(20);
+    tokio::time::timeout(patience, opened)
+        .await
+        .expect("the last node lets go of its database")
+}
+
 pub(crate) async fn node_at(dir: &Path, config: Config) -> Node {
     let limb = limb().await;
     let data = dir.join("data");
     std::fs::create_dir_all(&data).unwrap();
-    let database = Arc::new(redb::Database::create(data.join("database")).unwrap());
+    let database = Arc::new(open(&data.join("database")).await);
     let store = Store::open(&data.join("store"), database.clone(), &Default::default()).unwrap();
     let (exchange, server) = config.build(
         store.clone(),

@@ -123,6 +123,34 @@ fn two_who_fetch_the_same_share_one_fetch() {
 }
 
 #[test]
+fn writers_of_one_piece_at_the_same_time_bring_it_once() {
+    let stand = Stand::new();
+    let content = bytes(3 * MIB, 4);
+    let size = content.len() as u64;
+    let fetch = stand
+        .store()
+        .fetch(Hash::of(&content), size, to_file(&stand))
+        .unwrap();
+    let writers = 8;
+    let start = std::sync::Barrier::new(writers);
+    let written: u64 = std::thread::scope(|scope| {
+        let write = || {
+            let pieces =
+                [0, 1].map(|index| (piece(&content, index), slice_of(&content, piece(&content, index))));
+            start.wait();
+            pieces
+                .map(|(range, slice)| fetch.write(range, slice).unwrap())
+                .iter()
+                .sum::<u64>()
+        };
+        let threads: Vec<_> = (0..writers).map(|_| scope.spawn(write)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(written, 2 * MIB as u64);
+    assert_eq!(fetch.missing(), 1);
+}
+
+#[test]
 fn a_fetch_goes_on_where_the_last_one_stopped() {
     for to_store in [true, false] {
         let mut stand = Stand::new();
