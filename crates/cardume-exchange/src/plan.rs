@@ -4,7 +4,7 @@ use std::{collections::HashMap, collections::VecDeque, sync::Arc};
 
 use cardume_content::{
     Cid, Kind, Manifest,
-    manifest::{Limits, Node},
+    manifest::{Limits, Node, symlink_stays_inside},
 };
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
@@ -319,7 +319,14 @@ impl Walk {
                     depth: depth + 1,
                 });
             }
-            Node::Symlink { target } => self.links.push((path, target.clone())),
+            Node::Symlink { target } if symlink_stays_inside(depth, target) => {
+                self.links.push((path, target.clone()));
+            }
+            Node::Symlink { target } => {
+                return Err(FetchError::Refused(format!(
+                    "the symlink {path:?} leads out of the directory, to {target:?}"
+                )));
+            }
         }
         Ok(())
     }

@@ -69,7 +69,7 @@ pub(crate) enum Command {
 /// Whom to ask for what the node does not have.
 #[derive(Debug, Args)]
 pub(crate) struct Peers {
-    /// Ask this peer first: an address that ends in /p2p/<peer id>; may be repeated
+    /// Ask this peer first: an address that ends in /p2p/PEER_ID; may be repeated
     #[arg(long = "peer", value_name = "MULTIADDR")]
     peers: Vec<Multiaddr>,
 }

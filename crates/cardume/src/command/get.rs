@@ -52,7 +52,7 @@ pub(crate) struct Options {
     /// Only files of a directory whose path matches; may be repeated
     #[arg(long, value_name = "GLOB", conflicts_with = "range")]
     only: Vec<String>,
-    /// Ask this peer first: an address that ends in /p2p/<peer id>; may be repeated
+    /// Ask this peer first: an address that ends in /p2p/PEER_ID; may be repeated
     #[arg(long, value_name = "MULTIADDR", value_parser = peer)]
     peer: Vec<Multiaddr>,
     /// Give up after this long, such as 30s or 5m [default: after 60s without any progress]
@@ -362,7 +362,7 @@ fn peer(text: &str) -> Result<Multiaddr, String> {
     let address: Multiaddr = text.parse().map_err(|error| format!("{error}"))?;
     match address.iter().last() {
         Some(multiaddr::Protocol::P2p(_)) => Ok(address),
-        _ => Err("it must end in /p2p/<peer id>".into()),
+        _ => Err("it must end in /p2p/PEER_ID".into()),
     }
 }
 

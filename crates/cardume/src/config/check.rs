@@ -50,11 +50,7 @@ fn addresses(config: &Config, found: &mut Findings) {
     for address in &config.connect.bootstrap {
         if !matches!(address.iter().last(), Some(Protocol::P2p(_))) {
             let reason = format!("{address} does not say which peer is there");
-            found.add(
-                &["connect", "bootstrap"],
-                reason,
-                Some("end it in /p2p/<peer id>"),
-            );
+            found.add(&["connect", "bootstrap"], reason, Some("end it in /p2p/PEER_ID"));
         }
     }
     for address in &config.listen.addresses {
