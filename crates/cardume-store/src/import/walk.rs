@@ -233,6 +233,11 @@ impl Import<'_> {
             self.skip(path.to_owned(), "the store itself");
             return Ok(None);
         }
+        // Who shares a home directory must not share the private key of the node that lives in it.
+        if Some(path) == self.store.disk.root().parent() && path.join("identity.key").exists() {
+            self.skip(path.to_owned(), "the node's own data directory");
+            return Ok(None);
+        }
         if depth + 1 >= Limits::default().depth {
             self.skip(path.to_owned(), "too deep");
             return Ok(None);
