@@ -3,6 +3,7 @@
 mod dependencies;
 mod licenses;
 mod sources;
+mod unused;
 mod versions;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     wrong.extend(dependencies::check(&metadata, &root)?);
     wrong.extend(licenses::check(&metadata, &root)?);
     wrong.extend(sources::check(&root)?);
+    wrong.extend(unused::check(&metadata)?);
     wrong.extend(versions::check(&metadata));
     if wrong.is_empty() {
         say(&format!(
