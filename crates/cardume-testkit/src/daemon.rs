@@ -12,10 +12,10 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
-use crate::hosts::Host;
-
-/// How long a test waits for something that should happen at once.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::{
+    hosts::Host,
+    patience::{self, PATIENCE},
+};
 
 /// A node that has not been started, or has ended: its program, its files, and where it runs.
 pub struct Home {
@@ -92,7 +92,7 @@ impl Home {
         &self,
         arguments: impl IntoIterator<Item = S>,
     ) -> anyhow::Result<Output> {
-        Ok(self.command().args(arguments).stdin(Stdio::null()).output()?)
+        patience::output(self.command().args(arguments).stdin(Stdio::null()))
     }
 
     /// Runs one command line, which must succeed, with `--json`, and returns the first line it printed.
@@ -100,12 +100,8 @@ impl Home {
         &self,
         arguments: impl IntoIterator<Item = S>,
     ) -> anyhow::Result<serde_json::Value> {
-        let output = self
-            .command()
-            .arg("--json")
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()?;
+        let mut command = self.command();
+        let output = patience::output(command.arg("--json").args(arguments).stdin(Stdio::null()))?;
         if !output.status.success() {
             bail!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
         }
@@ -261,7 +257,8 @@ impl Daemon {
     /// Asks it to stop, and waits.
     pub fn stop(mut self) -> anyhow::Result<(Home, ExitStatus)> {
         self.signal(Signal::TERM)?;
-        let status = self.child.take().context("not running")?.wait()?;
+        let status = patience::ended(self.child.as_mut().context("not running")?)?;
+        self.child = None;
         Ok((self.into_home(), status))
     }
 

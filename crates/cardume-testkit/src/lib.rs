@@ -8,3 +8,4 @@ pub mod files;
 pub mod flood;
 pub mod hosts;
 pub mod liar;
+pub mod patience;

@@ -15,6 +15,7 @@ use std::{
 use cardume_testkit::{
     daemon::{Daemon, Home},
     files::random_file,
+    patience,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -185,12 +186,9 @@ fn the_exit_status_says_what_went_wrong() {
 #[test]
 fn a_second_daemon_on_the_same_directory_is_told_who_has_it() {
     let daemon = daemon();
-    let output = daemon
-        .command()
-        .args(["daemon", "--set", "mdns.enabled=false", "--data-dir"])
-        .arg(daemon.path().join("data"))
-        .output()
-        .unwrap();
+    let mut second = daemon.command();
+    second.args(["daemon", "--set", "mdns.enabled=false", "--data-dir"]);
+    let output = patience::output(second.arg(daemon.path().join("data"))).unwrap();
     assert_eq!(status(&output), 8, "{}", error(&output));
     assert!(
         error(&output).contains(&daemon.pid().to_string()),
@@ -204,12 +202,9 @@ fn a_port_in_use_is_named_with_its_key() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("/ip4/127.0.0.1/tcp/{}", taken.local_addr().unwrap().port());
     let home = home();
-    let output = home
-        .command()
-        .args(["daemon", "--set", "mdns.enabled=false", "--set"])
-        .arg(format!("listen.addresses={address}"))
-        .output()
-        .unwrap();
+    let mut daemon = home.command();
+    daemon.args(["daemon", "--set", "mdns.enabled=false", "--set"]);
+    let output = patience::output(daemon.arg(format!("listen.addresses={address}"))).unwrap();
     assert_eq!(status(&output), 1, "{}", error(&output));
     let error = error(&output);
     assert!(
@@ -250,14 +245,14 @@ fn survive(sink: impl FnOnce(&mut Command)) {
     command.args(["--set", "log.level=trace", "daemon"]);
     sink(&mut command);
     let mut child = command.spawn().unwrap();
-    let ask = |arguments: &[&str]| alone(&home).args(arguments).output().unwrap();
+    let ask = |arguments: &[&str]| patience::output(alone(&home).args(arguments)).unwrap();
     let output = ask(&["status", "--wait", "20s"]);
     assert_eq!(status(&output), 0, "{}", error(&output));
     fs::write(home.path().join("a.txt"), "a").unwrap();
     let output = ask(&["share", "a.txt"]);
     assert_eq!(status(&output), 0, "{}", error(&output));
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(patience::ended(&mut child).unwrap().code(), Some(0));
 }
 
 #[test]
@@ -287,15 +282,12 @@ fn data_that_nobody_takes_ends_a_command() {
     assert_eq!(ended.code(), Some(9));
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let output = home
-        .command()
+    let mut command = home.command();
+    command
         .args(["config", "example"])
         .stdout(writer)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-        .wait_with_output()
-        .unwrap();
+        .stderr(Stdio::piped());
+    let output = patience::output_of(command.spawn().unwrap()).unwrap();
     assert_eq!((status(&output), error(&output).as_str()), (141, ""));
 }
 
@@ -312,7 +304,7 @@ fn without_a_daemon_share_and_get_run_a_node_themselves() {
     let mut lines = BufReader::new(sharing.stdout.take().unwrap()).lines();
     let (_cid, link) = (lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap());
 
-    let output = alone(&getter).args(["--json", "get", &link]).output().unwrap();
+    let output = patience::output(alone(&getter).args(["--json", "get", &link])).unwrap();
     assert_eq!(status(&output), 0, "{}", error(&output));
     assert!(
         error(&output).contains("no daemon is running"),
@@ -328,7 +320,7 @@ fn without_a_daemon_share_and_get_run_a_node_themselves() {
     assert_eq!(kept.unwrap_or(0), 0);
 
     kill_process(Pid::from_child(&sharing), Signal::INT).unwrap();
-    let ended = sharing.wait().unwrap();
+    let ended = patience::ended(&mut sharing).unwrap();
     let mut said = String::new();
     sharing.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!(ended.code(), Some(0), "{said}");
@@ -347,7 +339,7 @@ fn an_interrupted_get_ends_with_130_and_leaves_no_operation() {
     let running = || daemon.json(["status"]).unwrap()["operations"].as_u64().unwrap();
     wait_until(|| running() == 1);
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    let output = child.wait_with_output().unwrap();
+    let output = patience::output_of(child).unwrap();
     assert_eq!(status(&output), 130, "{}", error(&output));
     assert!(error(&output).contains("the same command"), "{}", error(&output));
     wait_until(|| running() == 0);
@@ -419,11 +411,11 @@ fn a_daemon_is_found_by_its_data_directory_wherever_its_socket_is() {
         if let Some(data) = place {
             command.arg("--data-dir").arg(data);
         }
-        let output = command.args(["status", "--wait", "20s"]).output().unwrap();
+        let output = patience::output(command.args(["status", "--wait", "20s"])).unwrap();
         assert_eq!(status(&output), 0, "{place:?}: {}", error(&output));
     }
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(patience::ended(&mut child).unwrap().code(), Some(0));
     assert!(!data.join("cardume.sock").exists());
 }
 
@@ -458,7 +450,7 @@ fn another_user_reaches_no_file_through_the_daemon_but_can_send_and_take_bytes()
     fs::write(home.path().join("secret"), "mine").unwrap();
     fs::set_permissions(home.path().join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
     let daemon = home.start().unwrap();
-    let run = |arguments: &[&str]| as_operator(&daemon, &program).args(arguments).output().unwrap();
+    let run = |arguments: &[&str]| patience::output(as_operator(&daemon, &program).args(arguments)).unwrap();
 
     let secret = daemon.path().join("secret");
     for arguments in [&["share"] as &[&str], &["share", "--copy"]] {

@@ -10,20 +10,10 @@ use anyhow::{Context, ensure};
 use cardume_testkit::{
     daemon::{Daemon, Home},
     files, flood,
+    patience::{self, until},
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_cardume");
-/// Longer than anything here takes on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn wait_for(what: &str, mut done: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
-    let began = Instant::now();
-    while !done()? {
-        ensure!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
-    Ok(())
-}
 
 /// A giver with one shared file of `size` bytes; returns its CID and address.
 fn giver(size: u64) -> anyhow::Result<(Daemon, String, String)> {
@@ -60,11 +50,11 @@ fn a_fetch_killed_half_way_goes_on_where_it_was() -> anyhow::Result<()> {
     let (giver, cid, address) = giver(SIZE)?;
     let taker = Home::new(PROGRAM)?.start()?;
     let mut get = begin_get(&taker, &cid, &address)?;
-    wait_for("a third of the file", || Ok(done(&taker)? > SIZE / 3))?;
+    until("a third of the file", || Ok(done(&taker)? > SIZE / 3))?;
     let taker = taker.kill()?.start()?;
-    get.wait()?;
+    patience::ended(&mut get)?;
     // It was asked of the daemon, so the daemon goes on with it by itself.
-    wait_for("the rest of the file", || Ok(taker.path().join("got").exists()))?;
+    until("the rest of the file", || Ok(taker.path().join("got").exists()))?;
     let fetched = done(&taker)?;
     ensure!(
         fetched < SIZE * 2 / 3 + SIZE / 20,
@@ -97,11 +87,11 @@ fn a_share_killed_while_it_hashes_leaves_a_store_that_opens_and_shares_rightly()
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    wait_for("the import to begin", || {
+    until("the import to begin", || {
         Ok(giver.json(["status"])?["operations"].as_u64() > Some(0) || share.try_wait()?.is_some())
     })?;
     let giver = giver.kill()?.start()?;
-    share.wait()?;
+    patience::ended(&mut share)?;
     let shared = giver.json(["share", "film"])?;
     let bare = giver.json(["file", "stat", &expected])?;
     ensure!(
@@ -112,11 +102,36 @@ fn a_share_killed_while_it_hashes_leaves_a_store_that_opens_and_shares_rightly()
 }
 
 #[test]
+fn a_command_whose_daemon_is_killed_and_started_anew_ends_and_says_so() -> anyhow::Result<()> {
+    let giver = Home::new(PROGRAM)?.start()?;
+    // Nothing but a hole, and long to hash.
+    fs::File::create(giver.path().join("film"))?.set_len(64 << 30)?;
+    let mut command = giver.command();
+    command
+        .args(["share", "film"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let share = command.spawn()?;
+    until("the import to begin", || {
+        Ok(giver.json(["status"])?["operations"].as_u64() > Some(0))
+    })?;
+    let giver = giver.kill()?.start()?;
+    let ended = patience::output_of(share)?;
+    let said = String::from_utf8(ended.stderr)?;
+    ensure!(
+        ended.status.code() == Some(1) && said.contains("started anew"),
+        "{said}"
+    );
+    drop(giver);
+    Ok(())
+}
+
+#[test]
 fn a_thousand_garbage_connections_stop_neither_a_fetch_nor_the_answers() -> anyhow::Result<()> {
     let (giver, cid, address) = giver(200 << 20)?;
     let taker = Home::new(PROGRAM)?.start()?;
     let mut get = begin_get(&taker, &cid, &address)?;
-    wait_for("some of the file", || {
+    until("some of the file", || {
         Ok(done(&taker)? > 1 << 20 || get.try_wait()?.is_some())
     })?;
     let held = flood::garbage(giver.tcp()?, 1_000);
@@ -124,7 +139,11 @@ fn a_thousand_garbage_connections_stop_neither_a_fetch_nor_the_answers() -> anyh
     for node in [&giver, &taker] {
         ensure!(node.json(["status"])?["ready"] == true, "it answers");
     }
-    ensure!(get.wait()?.success(), "the fetch completes: {}", taker.log());
+    ensure!(
+        patience::ended(&mut get)?.success(),
+        "the fetch completes: {}",
+        taker.log()
+    );
     ensure!(files_equal(&giver, &taker)?, "the file is right");
     drop((held, more));
     Ok(())
@@ -136,7 +155,7 @@ fn a_file_that_changes_while_it_is_fetched_is_never_mixed() -> anyhow::Result<()
     let original = fs::read(giver.path().join("film"))?;
     let taker = Home::new(PROGRAM)?.start()?;
     let mut get = begin_get(&taker, &cid, &address)?;
-    wait_for("some of the file", || Ok(done(&taker)? > 10 << 20))?;
+    until("some of the file", || Ok(done(&taker)? > 10 << 20))?;
     files::random_file(&giver.path().join("film"), 150 << 20, 99)?;
     // Nobody has the old content any more, so the command may only end with all of it, or without it.
     let began = Instant::now();

@@ -6,7 +6,7 @@ use futures::{Stream, StreamExt};
 use reqwest::{Method, header};
 
 use super::{Client, ClientError, parse};
-use crate::{Event, Operation};
+use crate::{Code, Event, Operation};
 
 /// Pauses before a lost stream is taken up again. After the last the daemon is held to be gone.
 const PAUSES: [Duration; 4] = [
@@ -19,7 +19,7 @@ const PAUSES: [Duration; 4] = [
 /// An event, and where on the stream it was.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Received {
-    /// Where to go on after it; see [`Client::events`].
+    /// Where to go on after it; see [`Client::events`]. Empty where nothing is known to go on from.
     pub id: String,
     /// What has happened.
     pub event: Event,
@@ -34,6 +34,8 @@ pub struct Events {
     last: Option<String>,
     source: Option<Source>,
     attempts: usize,
+    /// Made anew before any event had come: there is no place to go on from.
+    lost: bool,
     ended: bool,
 }
 
@@ -60,6 +62,7 @@ impl Client {
             last: after,
             source: None,
             attempts: 0,
+            lost: false,
             ended: false,
         };
         events.connect().await?;
@@ -97,12 +100,24 @@ impl Client {
                     Some(Ok(Received {
                         event: Event::Lost { .. },
                         ..
-                    })) => break self.operation(&now.id).await?,
+                    })) => break self.still(&now.id).await?,
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Err(error),
                     None => return Err(ClientError::Lost("the events have ended".to_owned())),
                 }
             };
+        }
+    }
+}
+
+impl Client {
+    /// An operation that was there before events were lost.
+    async fn still(&self, id: &str) -> Result<Operation, ClientError> {
+        match self.operation(id).await {
+            Err(ClientError::Problem(problem)) if problem.code == Code::NotFound => Err(ClientError::Lost(
+                "the daemon was started anew and does not know this operation; ask for it again".to_owned(),
+            )),
+            found => found,
         }
     }
 }
@@ -114,6 +129,12 @@ impl Events {
     /// Nothing is lost.
     pub async fn next(&mut self) -> Option<Result<Received, ClientError>> {
         while !self.ended {
+            if std::mem::take(&mut self.lost) {
+                return Some(Ok(Received {
+                    id: String::new(),
+                    event: Event::Lost { count: None },
+                }));
+            }
             let Some(source) = &mut self.source else {
                 if let Err(error) = self.reconnect().await {
                     self.ended = true;
@@ -157,7 +178,10 @@ impl Events {
             tokio::time::sleep(pause).await;
             match self.connect().await {
                 Err(ClientError::Lost(_) | ClientError::NoDaemon { .. }) if self.attempts < PAUSES.len() => {}
-                done => return done,
+                done => {
+                    self.lost = self.last.is_none();
+                    return done;
+                }
             }
         }
     }
