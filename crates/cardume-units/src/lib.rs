@@ -14,7 +14,7 @@ mod size;
 
 pub use self::{
     duration::Duration,
-    size::{Rate, Size},
+    size::{Limit, Rate, Size},
 };
 
 /// Why a text is no quantity: what is wrong with it, and how it could be written.

@@ -30,9 +30,14 @@ const UNITS: [(&str, u64); 13] = [
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Size(pub u64);
 
-/// Bytes a second, such as `20MB/s`. Units as for [`Size`].
+/// Bytes a second, such as `20MB/s`. Units as for [`Size`]; bits may be written too, as `kbit/s`, `Mbit/s` and
+/// `Gbit/s`, which are 125, 125,000 and 125,000,000 bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rate(pub u64);
+
+/// A [`Rate`] that is not to be exceeded, or `unlimited`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Limit(pub Option<Rate>);
 
 as_text!(
     Size,
@@ -41,9 +46,17 @@ as_text!(
 );
 as_text!(
     Rate,
-    r"^\s*[0-9]+(\.[0-9]+)?\s*(B|[kKMGTPE]B|[KMGTPE]iB)/s\s*$",
-    ["20MB/s", "512KiB/s"]
+    r"^\s*[0-9]+(\.[0-9]+)?\s*(B|[kKMGTPE]B|[KMGTPE]iB|[kMG]bit)/s\s*$",
+    ["20MB/s", "512KiB/s", "100Mbit/s"]
 );
+as_text!(
+    Limit,
+    r"^\s*(unlimited|[0-9]+(\.[0-9]+)?\s*(B|[kKMGTPE]B|[KMGTPE]iB|[kMG]bit)/s)\s*$",
+    ["20MB/s", "100Mbit/s", "unlimited"]
+);
+
+/// Units of bits, in bytes.
+const BITS: [(&str, u64); 3] = [("Gbit", 125_000_000), ("Mbit", 125_000), ("kbit", 125)];
 
 impl Size {
     /// Makes `n` bytes.
@@ -120,12 +133,27 @@ impl FromStr for Rate {
     fn from_str(s: &str) -> Result<Self, ParseUnitError> {
         parse(s, "/s").map(Self).map_err(|reason| {
             ParseUnitError(format!(
-                "{} is no rate: {reason}; write it like \"20MB/s\" or \"512KiB/s\"",
+                "{} is no rate: {reason}; write it like \"20MB/s\", \"512KiB/s\" or \"100Mbit/s\"",
                 cut(s)
             ))
         })
     }
 }
+
+impl FromStr for Limit {
+    type Err = ParseUnitError;
+
+    fn from_str(s: &str) -> Result<Self, ParseUnitError> {
+        if s.trim() == UNLIMITED {
+            return Ok(Self(None));
+        }
+        s.parse()
+            .map(|rate| Self(Some(rate)))
+            .map_err(|ParseUnitError(reason)| ParseUnitError(reason + ", or \"unlimited\""))
+    }
+}
+
+const UNLIMITED: &str = "unlimited";
 
 /// Parses a number with a unit of bytes and `suffix` after it.
 fn parse(text: &str, suffix: &str) -> Result<u64, String> {
@@ -138,10 +166,17 @@ fn parse(text: &str, suffix: &str) -> Result<u64, String> {
     }
     let bytes = match unit.strip_suffix(suffix) {
         Some("KB") => 1_000,
-        Some(name) => match UNITS.iter().find(|(known, _)| *known == name) {
-            Some((_, bytes)) => *bytes,
-            None => return Err(wrong_unit(name)),
-        },
+        Some(name) => {
+            let bits = if suffix.is_empty() {
+                [].as_slice()
+            } else {
+                BITS.as_slice()
+            };
+            match UNITS.iter().chain(bits).find(|(known, _)| *known == name) {
+                Some((_, bytes)) => *bytes,
+                None => return Err(wrong_unit(name)),
+            }
+        }
         None => return Err(format!("{suffix:?} is missing at the end")),
     };
     let product = number.times(bytes).ok_or("it is not a whole number of bytes")?;
@@ -168,6 +203,15 @@ impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (number, unit) = shortest(self.0);
         f.pad(&format!("{number}{unit}"))
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(rate) => rate.fmt(f),
+            None => f.pad(UNLIMITED),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! What people write, and what is written back.
-use cardume_units::{Duration, Rate, Size};
+use cardume_units::{Duration, Limit, Rate, Size};
 use proptest::prelude::*;
 
 fn duration(text: &str) -> std::time::Duration {
@@ -55,6 +55,22 @@ fn sizes_are_read_and_shown_in_their_shortest_form() {
 fn rates_are_sizes_a_second() {
     assert_eq!("20MB/s".parse(), Ok(Rate::mb_per_sec(20)));
     assert_eq!(Rate(512 << 10).to_string(), "512KiB/s");
+}
+
+#[test]
+fn rates_may_be_written_in_bits_and_sizes_may_not() {
+    assert_eq!("100Mbit/s".parse(), Ok(Rate(12_500_000)));
+    assert_eq!("1Gbit/s".parse(), Ok(Rate::mb_per_sec(125)));
+    assert_eq!("0.512 kbit/s".parse(), Ok(Rate(64)));
+    assert!("100Mbit".parse::<Size>().is_err());
+}
+
+#[test]
+fn a_limit_is_a_rate_or_none() {
+    assert_eq!("20MB/s".parse(), Ok(Limit(Some(Rate::mb_per_sec(20)))));
+    assert_eq!(" unlimited ".parse(), Ok(Limit::default()));
+    assert_eq!(Limit::default().to_string(), "unlimited");
+    assert_eq!(Limit(Some(Rate(1_500))).to_string(), "1500B/s");
 }
 
 #[test]
