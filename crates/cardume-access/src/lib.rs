@@ -1,4 +1,4 @@
-//! Who may do what: peers, groups and rules, as data.
+//! Who may do what, and how fast: peers, groups, rules and rates, as data.
 //!
 //! Peers and groups are named once, in the configuration, and everything else speaks of them by name:
 //! `allow = ["nas", "group:web"]`. This crate turns those words into answers. It deliberately reads no
@@ -11,6 +11,7 @@
 //! * **No words allow nobody.** What no rule at all means is for the caller to say, with an `Option`.
 
 mod names;
+pub mod rates;
 mod rules;
 
 pub use self::{
