@@ -1,5 +1,8 @@
 //! Who may go next.
-use std::{collections::HashMap, collections::VecDeque, time::Instant};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Instant,
+};
 
 use libp2p_identity::PeerId;
 
@@ -122,4 +125,21 @@ impl<T> Pacer<T> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::rates::Rates;
+
+    #[test]
+    fn strangers_that_come_and_go_are_forgotten() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(Rates::default().upload());
+        for second in 0..10_000 {
+            let now = start + Duration::from_secs(second);
+            pacer.ask(PeerId::random(), Class::Wan, 1, second, now);
+            assert_eq!(pacer.grant(now, |_| true), Some(second));
+            assert!(pacer.lanes.len() <= MANY_LANES);
+        }
+    }
+}
