@@ -3,7 +3,8 @@
 //! A feature is written as a [`Driver`]: what it does with the commands of its callers, with the events
 //! of the libp2p behaviour inside it, and with work that it has already taken. [`Driven`] turns a driver
 //! into a `NetworkBehaviour`, and [`Mailbox`] is how the rest of the program asks it for something.
-//! [`Listening`] is what features agree on about the links that the swarm is on.
+//! An [`Onlooker`] is a part without a protocol: it watches, refuses and gives orders, and [`Onlooking`]
+//! puts it into the swarm. [`Listening`] is what features agree on about the links that the swarm is on.
 //!
 //! It deliberately knows no feature, spawns nothing, routes no events and keeps no map of pending calls:
 //! an answer travels in the oneshot channel that its command carries.
@@ -27,10 +28,12 @@ mod driven;
 mod driver;
 mod listening;
 mod mailbox;
+mod onlooker;
 
 pub use self::{
     driven::Driven,
     driver::{Command, Driver, ToSwarmOf},
     listening::Listening,
     mailbox::{Closed, Mailbox},
+    onlooker::{Onlooker, Onlooking},
 };

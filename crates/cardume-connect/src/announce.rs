@@ -5,12 +5,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use libp2p_core::{Endpoint, Multiaddr, transport::PortUse};
-use libp2p_identity::PeerId;
-use libp2p_swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
-    ToSwarm, dummy,
-};
+use cardume_behaviour::Onlooker;
+use libp2p_core::Multiaddr;
+use libp2p_swarm::{FromSwarm, ToSwarm};
 
 use crate::address::{bare, is_dialable};
 
@@ -18,12 +15,12 @@ use crate::address::{bare, is_dialable};
 ///
 /// A host that has a public address on an interface is reachable there as far as it can know; one
 /// behind a NAT has private addresses only, which are told to private networks only.
-pub struct Behaviour {
+pub struct Announce {
     configured: HashSet<Multiaddr>,
     pending: VecDeque<ToSwarm<Infallible, Infallible>>,
 }
 
-impl Behaviour {
+impl Announce {
     pub(crate) fn new(configured: &[Multiaddr]) -> Self {
         let configured: HashSet<_> = configured.iter().map(bare).collect();
         Self {
@@ -37,30 +34,8 @@ impl Behaviour {
     }
 }
 
-impl NetworkBehaviour for Behaviour {
-    type ConnectionHandler = dummy::ConnectionHandler;
-    type ToSwarm = Infallible;
-
-    fn handle_established_inbound_connection(
-        &mut self,
-        _id: ConnectionId,
-        _peer: PeerId,
-        _local: &Multiaddr,
-        _remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(dummy::ConnectionHandler)
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        _id: ConnectionId,
-        _peer: PeerId,
-        _address: &Multiaddr,
-        _role: Endpoint,
-        _port: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(dummy::ConnectionHandler)
-    }
+impl Onlooker for Announce {
+    type Event = Infallible;
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
@@ -78,11 +53,7 @@ impl NetworkBehaviour for Behaviour {
         }
     }
 
-    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
-        match event {}
-    }
-
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, Infallible>> {
         self.pending.pop_front().map_or(Poll::Pending, Poll::Ready)
     }
 }

@@ -1,6 +1,6 @@
 //! The address book: where peers were, best first, within bounds that no peer can push.
-pub(crate) mod behaviour;
 pub(crate) mod file;
+pub(crate) mod reader;
 
 use std::collections::HashMap;
 

@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
 };
 
-use cardume_behaviour::Driven;
+use cardume_behaviour::{Driven, Onlooking};
 use libp2p_allow_block_list as block_list;
 use libp2p_connection_limits::{self as connection_limits, ConnectionLimits};
 use libp2p_identity::{Keypair, PeerId};
@@ -14,10 +14,15 @@ use multiaddr::{Multiaddr, Protocol};
 use crate::{
     Behaviour, Handle, Server,
     address::bare,
-    announce,
-    book::{self, behaviour::Shared},
+    announce::Announce,
+    book::{
+        self,
+        reader::{Reader, Shared},
+    },
     driver::{Driver, Inner},
-    identify, keep, limits, memory, orders,
+    identify, keep,
+    limits::Limits,
+    memory::Memory,
 };
 
 /// Commands that wait for the swarm; more callers than these wait for room.
@@ -156,9 +161,9 @@ impl Config {
             shared.lock().learn(*peer, address, true);
         }
         let inner = Inner {
-            sources: limits::Behaviour::new(self.max_per_address),
+            sources: Onlooking::new(Limits::new(self.max_per_address)),
             totals: self.totals(peers.values().map(|peer| peer.id)),
-            memory: memory::Behaviour::new(self.memory_ceiling.get()),
+            memory: Onlooking::new(Memory::new(self.memory_ceiling.get())),
             blocked: block_list::Behaviour::default(),
             identify: identify::Scoped::new(&key.public(), network, &agent),
             ping: ping::Behaviour::new(
@@ -166,10 +171,10 @@ impl Config {
                     .with_interval(PING_INTERVAL)
                     .with_timeout(PING_TIMEOUT),
             ),
-            announce: announce::Behaviour::new(&announce),
-            book: book::behaviour::Behaviour::new(shared.clone()),
+            announce: Onlooking::new(Announce::new(&announce)),
+            book: Onlooking::new(Reader::new(shared.clone())),
             keep: keep::Behaviour::new(named.keep, named.bootstrap, self.max_connections as usize / 4),
-            orders: orders::Behaviour::default(),
+            orders: Onlooking::default(),
         };
         let (driver, events) = Driver::new(local);
         let (behaviour, mailbox) = Driven::new(inner, driver, MAILBOX);

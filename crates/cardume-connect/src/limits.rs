@@ -3,16 +3,11 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     convert::Infallible,
     net::{IpAddr, Ipv4Addr},
-    task::{Context, Poll},
 };
 
-use cardume_behaviour::Listening;
-use libp2p_core::{Endpoint, Multiaddr, transport::PortUse};
-use libp2p_identity::PeerId;
-use libp2p_swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
-    ToSwarm, dummy,
-};
+use cardume_behaviour::{Listening, Onlooker};
+use libp2p_core::Multiaddr;
+use libp2p_swarm::{ConnectionDenied, ConnectionId, FromSwarm};
 
 use crate::address::{Scope, ip, scope};
 
@@ -57,14 +52,14 @@ pub(crate) struct TooManyFromSource {
 /// Counts inbound connections, from the first packet on, and refuses those above the limit.
 ///
 /// Neighbours on a link of ours are exempt like private networks, whatever addresses the link has.
-pub struct Behaviour {
+pub struct Limits {
     limit: u32,
     held: HashMap<ConnectionId, Vec<Source>>,
     counts: HashMap<Source, u32>,
     listening: Listening,
 }
 
-impl Behaviour {
+impl Limits {
     pub(crate) fn new(limit: u32) -> Self {
         Self {
             limit,
@@ -113,38 +108,11 @@ impl Behaviour {
     }
 }
 
-impl NetworkBehaviour for Behaviour {
-    type ConnectionHandler = dummy::ConnectionHandler;
-    type ToSwarm = Infallible;
+impl Onlooker for Limits {
+    type Event = Infallible;
 
-    fn handle_pending_inbound_connection(
-        &mut self,
-        id: ConnectionId,
-        _local: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<(), ConnectionDenied> {
+    fn on_pending_inbound(&mut self, id: ConnectionId, remote: &Multiaddr) -> Result<(), ConnectionDenied> {
         self.take(id, remote).map_err(ConnectionDenied::new)
-    }
-
-    fn handle_established_inbound_connection(
-        &mut self,
-        _id: ConnectionId,
-        _peer: PeerId,
-        _local: &Multiaddr,
-        _remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(dummy::ConnectionHandler)
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        _id: ConnectionId,
-        _peer: PeerId,
-        _address: &Multiaddr,
-        _role: Endpoint,
-        _port: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(dummy::ConnectionHandler)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -153,14 +121,6 @@ impl NetworkBehaviour for Behaviour {
             FromSwarm::ListenFailure(failure) => self.free(failure.connection_id),
             event => self.listening.on_swarm_event(&event),
         }
-    }
-
-    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
-        match event {}
-    }
-
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        Poll::Pending
     }
 }
 
@@ -181,7 +141,7 @@ mod tests {
 
     #[test]
     fn one_address_is_refused_above_its_limit_and_served_again_when_one_closes() {
-        let mut limits = Behaviour::new(2);
+        let mut limits = Limits::new(2);
         let remote = address("/ip4/203.0.113.9/tcp/1");
         limits.take(id(1), &remote).unwrap();
         limits.take(id(2), &remote).unwrap();
@@ -196,7 +156,7 @@ mod tests {
 
     #[test]
     fn nothing_is_remembered_of_closed_connections() {
-        let mut limits = Behaviour::new(2);
+        let mut limits = Limits::new(2);
         for number in 0..100 {
             limits
                 .take(id(number), &address("/ip4/203.0.113.9/tcp/1"))
@@ -208,7 +168,7 @@ mod tests {
 
     #[test]
     fn ipv6_is_counted_by_the_prefix_that_one_customer_has() {
-        let mut limits = Behaviour::new(1);
+        let mut limits = Limits::new(1);
         limits
             .take(id(1), &address("/ip6/2001:db8:0:1::1/tcp/1"))
             .unwrap();
@@ -222,7 +182,7 @@ mod tests {
 
     #[test]
     fn one_ipv6_site_cannot_pass_for_a_crowd_of_customers() {
-        let mut limits = Behaviour::new(1);
+        let mut limits = Limits::new(1);
         let customer = |number: usize| address(&format!("/ip6/2001:db8:0:{number:x}00::1/tcp/1"));
         (0..8).for_each(|number| limits.take(id(number), &customer(number)).unwrap());
         limits.take(id(8), &customer(8)).unwrap_err();
@@ -232,7 +192,7 @@ mod tests {
 
     #[test]
     fn neighbours_on_our_own_link_have_no_limit() {
-        let mut limits = Behaviour::new(0);
+        let mut limits = Limits::new(0);
         let (neighbour, ours) = (
             address("/ip4/203.0.113.9/tcp/1"),
             address("/ip4/203.0.113.1/tcp/1"),
@@ -250,7 +210,7 @@ mod tests {
 
     #[test]
     fn private_networks_and_this_host_have_no_limit() {
-        let mut limits = Behaviour::new(0);
+        let mut limits = Limits::new(0);
         for text in [
             "/ip4/127.0.0.1/tcp/1",
             "/ip4/192.168.1.1/tcp/1",

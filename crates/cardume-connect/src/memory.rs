@@ -6,16 +6,13 @@
 use std::{
     convert::Infallible,
     fs,
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use libp2p_core::{Endpoint, Multiaddr, transport::PortUse};
+use cardume_behaviour::Onlooker;
+use libp2p_core::Multiaddr;
 use libp2p_identity::PeerId;
-use libp2p_swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
-    ToSwarm, dummy,
-};
+use libp2p_swarm::{ConnectionDenied, ConnectionId};
 
 /// How old a measurement may be; a crowd of connections costs one.
 const FRESH: Duration = Duration::from_millis(100);
@@ -29,14 +26,14 @@ pub(crate) struct Short {
 }
 
 /// Measures memory when somebody wants a connection.
-pub struct Behaviour {
+pub struct Memory {
     ceiling: u64,
     used: u64,
     measured: Option<Instant>,
     measure: fn() -> Option<u64>,
 }
 
-impl Behaviour {
+impl Memory {
     pub(crate) fn new(ceiling: u64) -> Self {
         Self {
             ceiling,
@@ -76,58 +73,15 @@ fn parse(statm: &str, page: u64) -> Option<u64> {
     Some(resident.saturating_sub(shared).saturating_mul(page))
 }
 
-impl NetworkBehaviour for Behaviour {
-    type ConnectionHandler = dummy::ConnectionHandler;
-    type ToSwarm = Infallible;
+impl Onlooker for Memory {
+    type Event = Infallible;
 
-    fn handle_pending_inbound_connection(
-        &mut self,
-        _id: ConnectionId,
-        _local: &Multiaddr,
-        _remote: &Multiaddr,
-    ) -> Result<(), ConnectionDenied> {
+    fn on_pending_inbound(&mut self, _: ConnectionId, _: &Multiaddr) -> Result<(), ConnectionDenied> {
         self.check()
     }
 
-    fn handle_pending_outbound_connection(
-        &mut self,
-        _id: ConnectionId,
-        _peer: Option<PeerId>,
-        _addresses: &[Multiaddr],
-        _role: Endpoint,
-    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+    fn on_pending_outbound(&mut self, _: Option<PeerId>) -> Result<Vec<Multiaddr>, ConnectionDenied> {
         self.check().map(|()| Vec::new())
-    }
-
-    fn handle_established_inbound_connection(
-        &mut self,
-        _id: ConnectionId,
-        _peer: PeerId,
-        _local: &Multiaddr,
-        _remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(dummy::ConnectionHandler)
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        _id: ConnectionId,
-        _peer: PeerId,
-        _address: &Multiaddr,
-        _role: Endpoint,
-        _port: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(dummy::ConnectionHandler)
-    }
-
-    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
-
-    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
-        match event {}
-    }
-
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        Poll::Pending
     }
 }
 
@@ -137,7 +91,7 @@ mod tests {
 
     #[test]
     fn connections_are_refused_above_the_ceiling_only() {
-        let mut memory = Behaviour::new(1000);
+        let mut memory = Memory::new(1000);
         memory.measure = || Some(1000);
         memory.check().unwrap();
         memory.measured = None;

@@ -1,24 +1,21 @@
-//! What the driver asks of the swarm: dials and closes, as a behaviour that does nothing else.
+//! What the driver asks of the swarm: dials and closes.
 use std::{
     collections::VecDeque,
     convert::Infallible,
     task::{Context, Poll},
 };
 
-use libp2p_core::{Endpoint, Multiaddr, transport::PortUse};
+use cardume_behaviour::Onlooker;
 use libp2p_identity::PeerId;
-use libp2p_swarm::{
-    CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm, dial_opts::DialOpts, dummy,
-};
+use libp2p_swarm::{CloseConnection, ToSwarm, dial_opts::DialOpts};
 
 /// Hands orders to the swarm in turn.
 #[derive(Default)]
-pub struct Behaviour {
+pub struct Orders {
     pending: VecDeque<ToSwarm<Infallible, Infallible>>,
 }
 
-impl Behaviour {
+impl Orders {
     pub(crate) fn dial(&mut self, opts: DialOpts) {
         self.pending.push_back(ToSwarm::Dial { opts });
     }
@@ -29,38 +26,10 @@ impl Behaviour {
     }
 }
 
-impl NetworkBehaviour for Behaviour {
-    type ConnectionHandler = dummy::ConnectionHandler;
-    type ToSwarm = Infallible;
+impl Onlooker for Orders {
+    type Event = Infallible;
 
-    fn handle_established_inbound_connection(
-        &mut self,
-        _id: ConnectionId,
-        _peer: PeerId,
-        _local: &Multiaddr,
-        _remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(dummy::ConnectionHandler)
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        _id: ConnectionId,
-        _peer: PeerId,
-        _address: &Multiaddr,
-        _role: Endpoint,
-        _port: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(dummy::ConnectionHandler)
-    }
-
-    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
-
-    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
-        match event {}
-    }
-
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, Infallible>> {
         self.pending.pop_front().map_or(Poll::Pending, Poll::Ready)
     }
 }

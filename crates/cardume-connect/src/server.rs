@@ -3,7 +3,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use tokio::task::spawn_blocking;
 
-use crate::book::{behaviour::Shared, file};
+use crate::book::{file, reader::Shared};
 
 /// The book is written at most once in this time, however often peers come and go.
 const PAUSE: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 use libp2p_identity::PeerId;
 use libp2p_mdns as mdns;
 
-use crate::Behaviour;
+use crate::{Behaviour, finder::Finder};
 
 /// How long others may remember our answers, and the least that we remember theirs when room is short.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(6 * 60);
@@ -47,7 +47,7 @@ impl Config {
     /// When the system does not let us watch its network interfaces. A single interface that fails
     /// later is logged and left out.
     pub fn build(&self, local: PeerId) -> io::Result<Behaviour> {
-        Behaviour::new(self, local)
+        Finder::new(self, local).map(Behaviour::new)
     }
 
     /// One configuration for each inner behaviour: one speaks a single version of IP.

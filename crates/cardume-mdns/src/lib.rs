@@ -14,11 +14,11 @@
 //! * An interface whose socket fails costs that interface only.
 
 mod address;
-mod behaviour;
 mod config;
+mod finder;
 mod neighbours;
 
-pub use self::{
-    behaviour::{Behaviour, Event},
-    config::Config,
-};
+pub use self::{config::Config, finder::Event};
+
+/// The behaviour of this feature, for the node's swarm.
+pub type Behaviour = cardume_behaviour::Onlooking<finder::Finder>;

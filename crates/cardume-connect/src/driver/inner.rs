@@ -1,6 +1,7 @@
 //! The behaviours inside this one.
 use std::convert::Infallible;
 
+use cardume_behaviour::Onlooking;
 use libp2p_allow_block_list::{self as block_list, BlockedPeers};
 use libp2p_connection_limits as connection_limits;
 use libp2p_identify as identify_protocol;
@@ -13,16 +14,16 @@ use crate::{announce, book, identify, keep, limits, memory, orders};
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p_swarm::derive_prelude", to_swarm = "Told")]
 pub struct Inner {
-    pub(crate) sources: limits::Behaviour,
+    pub(crate) sources: Onlooking<limits::Limits>,
     pub(crate) totals: connection_limits::Behaviour,
-    pub(crate) memory: memory::Behaviour,
+    pub(crate) memory: Onlooking<memory::Memory>,
     pub(crate) blocked: block_list::Behaviour<BlockedPeers>,
     pub(crate) identify: identify::Scoped,
     pub(crate) ping: ping::Behaviour,
-    pub(crate) announce: announce::Behaviour,
-    pub(crate) book: book::behaviour::Behaviour,
+    pub(crate) announce: Onlooking<announce::Announce>,
+    pub(crate) book: Onlooking<book::reader::Reader>,
     pub(crate) keep: keep::Behaviour,
-    pub(crate) orders: orders::Behaviour,
+    pub(crate) orders: Onlooking<orders::Orders>,
 }
 
 /// What those of them that talk have to say.

@@ -1,20 +1,20 @@
 //! The mDNS behaviour of libp2p, within bounds, and dialling whom it finds.
 use std::{
     collections::{HashSet, VecDeque},
+    convert::Infallible,
     io,
     pin::Pin,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use cardume_behaviour::Listening;
-use libp2p_core::{Endpoint, Multiaddr, transport::PortUse};
+use cardume_behaviour::{Listening, Onlooker};
+use libp2p_core::Multiaddr;
 use libp2p_identity::PeerId;
 use libp2p_mdns::{self as mdns, tokio as tokio_mdns};
 use libp2p_swarm::{
-    ConnectionClosed, ConnectionDenied, ConnectionError, ConnectionId, DialError, DialFailure, FromSwarm,
-    NetworkBehaviour, NewListenAddr, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
-    dial_opts::DialOpts, dummy,
+    ConnectionClosed, ConnectionDenied, ConnectionError, DialError, DialFailure, FromSwarm, NetworkBehaviour,
+    NewListenAddr, ToSwarm, dial_opts::DialOpts,
 };
 use tokio::time::{Sleep, sleep_until};
 
@@ -45,7 +45,7 @@ pub enum Event {
 }
 
 /// Finds peers on the local network and connects to them.
-pub struct Behaviour {
+pub struct Finder {
     config: Config,
     local: PeerId,
     inner: Vec<tokio_mdns::Behaviour>,
@@ -54,11 +54,11 @@ pub struct Behaviour {
     listening: Listening,
     neighbours: Neighbours,
     connected: HashSet<PeerId>,
-    pending: VecDeque<ToSwarm<Event, std::convert::Infallible>>,
+    pending: VecDeque<ToSwarm<Event, Infallible>>,
     timer: Pin<Box<Sleep>>,
 }
 
-impl Behaviour {
+impl Finder {
     pub(crate) fn new(config: &Config, local: PeerId) -> io::Result<Self> {
         Ok(Self {
             inner: start(config, local)?,
@@ -200,41 +200,13 @@ fn start(config: &Config, local: PeerId) -> io::Result<Vec<tokio_mdns::Behaviour
         .collect()
 }
 
-impl NetworkBehaviour for Behaviour {
-    type ConnectionHandler = dummy::ConnectionHandler;
-    type ToSwarm = Event;
+impl Onlooker for Finder {
+    type Event = Event;
 
-    fn handle_pending_outbound_connection(
-        &mut self,
-        _id: ConnectionId,
-        peer: Option<PeerId>,
-        _addresses: &[Multiaddr],
-        _role: Endpoint,
-    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+    fn on_pending_outbound(&mut self, peer: Option<PeerId>) -> Result<Vec<Multiaddr>, ConnectionDenied> {
         Ok(peer
             .map(|peer| self.neighbours.addresses(&peer).to_vec())
             .unwrap_or_default())
-    }
-
-    fn handle_established_inbound_connection(
-        &mut self,
-        _id: ConnectionId,
-        _peer: PeerId,
-        _local: &Multiaddr,
-        _remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(dummy::ConnectionHandler)
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        _id: ConnectionId,
-        _peer: PeerId,
-        _address: &Multiaddr,
-        _role: Endpoint,
-        _port: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(dummy::ConnectionHandler)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -252,11 +224,7 @@ impl NetworkBehaviour for Behaviour {
             .for_each(|inner| inner.on_swarm_event(event));
     }
 
-    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
-        match event {}
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Event, Infallible>> {
         for _ in 0..TURNS {
             if let Some(action) = self.pending.pop_front() {
                 return Poll::Ready(action);

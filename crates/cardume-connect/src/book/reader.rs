@@ -1,4 +1,4 @@
-//! The address book as a behaviour: it listens to the swarm, and answers with addresses.
+//! The address book in the swarm: it learns from what happens there, and answers with addresses.
 use std::{
     collections::{HashSet, VecDeque},
     convert::Infallible,
@@ -7,12 +7,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use libp2p_core::{ConnectedPoint, Endpoint, Multiaddr, transport::PortUse};
+use cardume_behaviour::Onlooker;
+use libp2p_core::{ConnectedPoint, Multiaddr};
 use libp2p_identity::PeerId;
 use libp2p_swarm::{
-    ConnectionClosed, ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm, NetworkBehaviour,
-    THandler, THandlerInEvent, THandlerOutEvent, ToSwarm, behaviour::ConnectionEstablished,
-    dial_opts::DialOpts, dummy,
+    ConnectionClosed, ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm, ToSwarm,
+    behaviour::ConnectionEstablished, dial_opts::DialOpts,
 };
 use tokio::sync::Notify;
 
@@ -60,7 +60,7 @@ impl Shared {
 }
 
 /// Learns addresses from the swarm, and gives them to those who dial.
-pub struct Behaviour {
+pub struct Reader {
     book: Shared,
     connections: usize,
     /// Peers of the last run that are still to be dialled.
@@ -68,7 +68,7 @@ pub struct Behaviour {
     greeting: HashSet<ConnectionId>,
 }
 
-impl Behaviour {
+impl Reader {
     pub(crate) fn new(book: Shared) -> Self {
         let greet = book
             .lock()
@@ -138,39 +138,11 @@ fn now() -> u64 {
     since.map_or(1, |duration| duration.as_secs().max(1))
 }
 
-impl NetworkBehaviour for Behaviour {
-    type ConnectionHandler = dummy::ConnectionHandler;
-    type ToSwarm = Infallible;
+impl Onlooker for Reader {
+    type Event = Infallible;
 
-    fn handle_pending_outbound_connection(
-        &mut self,
-        _id: ConnectionId,
-        peer: Option<PeerId>,
-        _addresses: &[Multiaddr],
-        _role: Endpoint,
-    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+    fn on_pending_outbound(&mut self, peer: Option<PeerId>) -> Result<Vec<Multiaddr>, ConnectionDenied> {
         Ok(peer.map(|peer| self.addresses(&peer)).unwrap_or_default())
-    }
-
-    fn handle_established_inbound_connection(
-        &mut self,
-        _id: ConnectionId,
-        _peer: PeerId,
-        _local: &Multiaddr,
-        _remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(dummy::ConnectionHandler)
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        _id: ConnectionId,
-        _peer: PeerId,
-        _address: &Multiaddr,
-        _role: Endpoint,
-        _port: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(dummy::ConnectionHandler)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -186,11 +158,7 @@ impl NetworkBehaviour for Behaviour {
         }
     }
 
-    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
-        match event {}
-    }
-
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, Infallible>> {
         if self.greeting.len() < GREETED_AT_ONCE
             && let Some(peer) = self.greet.pop_front()
         {
