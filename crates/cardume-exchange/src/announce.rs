@@ -9,6 +9,8 @@ use cardume_content::Cid;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::Notify;
 
+use crate::disk::Disk;
+
 /// Roots being told at once; kad has its own limit on top.
 const MAX_TELLING: usize = 4;
 /// Pause before a root is told again that could not be; doubled up to the last.
@@ -44,6 +46,18 @@ impl Board {
 
 /// What was told of a root: it is announced, or withdrawn; or else how long the pause after the next failure is.
 type Told = (Cid, bool, Result<(), Duration>);
+
+/// Tells the DHT of every root that may be told of.
+pub(crate) async fn all(disk: &Disk, board: &Board) {
+    match disk.run(|store| store.roots()).await {
+        Ok(Ok(roots)) => {
+            let announced = roots.iter().filter(|root| root.announce);
+            announced.for_each(|root| board.set(root.cid, true));
+        }
+        Ok(Err(error)) => tracing::warn!(%error, "shares cannot be announced"),
+        Err(_) => {}
+    }
+}
 
 /// Tells the DHT what the board says, for ever.
 pub(crate) async fn run(board: &Board, kad: cardume_kad::Handle) {
@@ -94,5 +108,36 @@ async fn tell(kad: cardume_kad::Handle, cid: Cid, announced: bool, pause: Durati
             tokio::time::sleep(pause).await;
             (cid, announced, Err((pause * 2).min(LAST_PAUSE)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cardume_content::Hash;
+    use cardume_store::{Config, Root, Store};
+
+    #[tokio::test]
+    async fn a_root_that_is_not_to_be_announced_is_not_even_at_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = redb::Database::create(dir.path().join("db")).unwrap();
+        let store = Store::open(&dir.path().join("store"), database.into(), &Config::default()).unwrap();
+        let [told, silent] = [b"told", b"mute"].map(|bytes| Cid::blob(Hash::of(bytes)));
+        for cid in [told, silent] {
+            let root = Root {
+                cid,
+                name: "a name".into(),
+                size: 4,
+                files: 1,
+                path: None,
+                pinned: false,
+                announce: cid == told,
+                added: 0,
+            };
+            store.add_root(root).unwrap();
+        }
+        let board = Board::default();
+        all(&Disk::new(store, 1), &board).await;
+        assert_eq!(board.take(), BTreeMap::from([(told, true)]));
     }
 }

@@ -96,6 +96,7 @@ pub(crate) async fn arrived(request: &FetchRequest, is_resumed: bool, disk: &Dis
             files: found.files,
             path: Some(path.clone()),
             pinned: false,
+            announce: true,
             added: now(),
         }),
         fetched: Fetched {
@@ -450,6 +451,7 @@ impl Work<'_> {
             files,
             path,
             pinned: false,
+            announce: true,
             added: now(),
         }
     }

@@ -89,7 +89,7 @@ impl Server {
             stop: stop.clone(),
         };
         let (syncs, waiting_syncs) = mpsc::channel(64);
-        announce_all(&disk, &board).await;
+        announce::all(&disk, &board).await;
         let announcing = announce::run(&board, finder.kad.clone());
         let forever = async {
             tokio::join!(
@@ -107,15 +107,6 @@ impl Server {
         };
         // What is verified is kept even if the stop comes first: this ends when nobody can ask for more.
         tokio::join!(running, kept.run(waiting_roots, waiting_syncs));
-    }
-}
-
-/// Tells the DHT of every root there is.
-async fn announce_all(disk: &Disk, board: &Board) {
-    match disk.run(|store| store.roots()).await {
-        Ok(Ok(roots)) => roots.iter().for_each(|root| board.set(root.cid, true)),
-        Ok(Err(error)) => tracing::warn!(%error, "shares cannot be announced"),
-        Err(_) => {}
     }
 }
 
@@ -471,20 +462,32 @@ impl Kept {
             .disk
             .run(move |store| {
                 let kept = match root {
-                    Some(root) => store.add_root(root),
-                    None => store.settle().map(|_| ()),
+                    Some(root) => keep_root(store, root),
+                    None => store.settle().map(|_| false),
                 };
                 drop(hold);
-                if let (Ok(()), Some(then)) = (&kept, then) {
+                if let (Ok(_), Some(then)) = (&kept, then) {
                     then();
                 }
                 kept
             })
             .await;
         match (kept, cid) {
-            (Ok(Ok(())), Some(cid)) => self.board.set(cid, true),
+            (Ok(Ok(true)), Some(cid)) => self.board.set(cid, true),
             (Ok(Err(error)), _) => tracing::warn!(%error, "what was fetched is not kept"),
             _ => {}
         }
     }
+}
+
+/// Keeps what was fetched. What was decided about it before holds: pinned stays pinned, silent stays silent. Returns
+/// whether the DHT is told of it.
+fn keep_root(store: &cardume_store::Store, mut root: Root) -> Result<bool, cardume_store::WriteError> {
+    if let Ok(Some(before)) = store.root(root.cid) {
+        root.pinned |= before.pinned;
+        root.announce = before.announce;
+    }
+    let announce = root.announce;
+    store.add_root(root)?;
+    Ok(announce)
 }

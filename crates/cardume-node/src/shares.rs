@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -55,16 +54,21 @@ impl Shares {
     }
 
     async fn take_in(self: &Arc<Self>, name: &str, share: &Share) -> Result<Cid, String> {
-        let (name, path) = (name.to_owned(), share.path.clone());
+        let (name, given) = (name.to_owned(), share.clone());
         let cid = self
             .clone()
-            .blocking(move |this| this.import(&name, path))
+            .blocking(move |this| this.import(&name, given))
             .await?;
-        self.exchange.announce(cid);
+        if share.announce {
+            self.exchange.announce(cid);
+        } else {
+            // It may have been announced until the configuration changed.
+            self.exchange.withdraw(cid);
+        }
         Ok(cid)
     }
 
-    fn import(&self, name: &str, path: PathBuf) -> Result<Cid, String> {
+    fn import(&self, name: &str, Share { path, announce }: Share) -> Result<Cid, String> {
         let until = Until(self.stop.clone());
         let imported = self
             .store
@@ -85,6 +89,7 @@ impl Shares {
             files: imported.files,
             path: (self.mode == Mode::InPlace).then_some(path),
             pinned: true,
+            announce,
             added,
         };
         self.store.add_root(root).map_err(|error| error.to_string())?;

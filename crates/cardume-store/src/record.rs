@@ -15,6 +15,8 @@ use cardume_content::{Cid, Hash, Kind, tree};
 use crate::error::Fault;
 
 const VERSION: u8 = 1;
+/// Of roots; those of version 1 do not say whether they are announced, and are.
+const ROOT_VERSION: u8 = 2;
 
 /// Blobs up to this size that are the store's own live in the database: a file would cost more than they do.
 pub(crate) const INLINE: u64 = 16 * 1024;
@@ -206,7 +208,7 @@ impl Place {
 
 /// A root's row, without its id, which is the key.
 pub(crate) fn encode_root(root: &crate::Root) -> Vec<u8> {
-    let mut row = vec![VERSION, u8::from(root.pinned)];
+    let mut row = vec![ROOT_VERSION, u8::from(root.pinned), u8::from(root.announce)];
     for number in [root.size, root.files, root.added] {
         row.extend(number.to_le_bytes());
     }
@@ -222,8 +224,10 @@ pub(crate) fn decode_root(cid: &[u8], row: &[u8]) -> Result<crate::Root, Fault> 
 }
 
 fn parse_root(cid: &[u8], mut row: Row<'_>) -> Option<crate::Root> {
-    (row.byte()? == VERSION).then_some(())?;
+    let version = row.byte()?;
+    (1..=ROOT_VERSION).contains(&version).then_some(())?;
     let pinned = row.byte()? == 1;
+    let announce = version == 1 || row.byte()? == 1;
     let (size, files, added) = (row.number()?, row.number()?, row.number()?);
     let name = String::from_utf8(row.bytes()?.to_vec()).ok()?;
     let path = match row.0 {
@@ -237,6 +241,7 @@ fn parse_root(cid: &[u8], mut row: Row<'_>) -> Option<crate::Root> {
         files,
         path,
         pinned,
+        announce,
         added,
     })
 }
@@ -265,5 +270,34 @@ impl<'a> Row<'a> {
     fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = u32::from_le_bytes(self.take(4)?.try_into().ok()?);
         self.take(usize::try_from(len).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_of_the_first_version_is_announced_as_it_always_was() {
+        let root = crate::Root {
+            cid: Cid::blob(Hash::of(b"bytes")),
+            name: "a name".into(),
+            size: 5,
+            files: 1,
+            path: Some("/srv/films".into()),
+            pinned: true,
+            announce: false,
+            added: 1_700_000_000,
+        };
+        let row = encode_root(&root);
+        let cid = root.cid.to_bytes();
+        assert_eq!(decode_root(&cid, &row).unwrap(), root);
+        let first = [&[1, 1], row.get(3..).unwrap()].concat();
+        let announced = crate::Root {
+            announce: true,
+            ..root
+        };
+        assert_eq!(decode_root(&cid, &first).unwrap(), announced);
+        assert!(decode_root(&cid, &[&[3, 1, 1], row.get(3..).unwrap()].concat()).is_err());
     }
 }

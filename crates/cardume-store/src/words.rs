@@ -53,6 +53,8 @@ pub struct Root {
     pub path: Option<PathBuf>,
     /// Whether it stays until unpinned.
     pub pinned: bool,
+    /// Whether the DHT is told of it.
+    pub announce: bool,
     /// Seconds since 1970.
     pub added: u64,
 }

@@ -38,7 +38,10 @@ pub(crate) async fn share(
         let (store, path, name) = (store.clone(), path.clone(), name.clone());
         on_disk(ticket, move |meter| take_in(&store, &path, mode, name, meter)).await?
     };
-    exchange.announce(taken.cid);
+    let (taken, announce) = taken;
+    if announce {
+        exchange.announce(taken.cid);
+    }
     let link = Links::link(taken.cid, &name, taken.size, &links.addresses().await);
     let skipped = taken.skipped.into_iter().take(MAX_TOLD);
     Ok(Outcome::Shared(Shared {
@@ -62,9 +65,11 @@ fn take_in(
     mode: Mode,
     name: String,
     meter: &Meter,
-) -> Result<Imported> {
+) -> Result<(Imported, bool)> {
     let imported = store.import(path, mode, meter)?;
     let before = store.root(imported.cid)?;
+    // A share that configuration keeps silent stays so whoever shares it again.
+    let announce = before.as_ref().is_none_or(|root| root.announce);
     store.add_root(Root {
         cid: imported.cid,
         name,
@@ -72,9 +77,10 @@ fn take_in(
         files: imported.files,
         path: (mode == Mode::InPlace).then(|| path.to_owned()),
         pinned: before.as_ref().is_some_and(|root| root.pinned),
+        announce,
         added: before.map_or_else(now, |root| root.added),
     })?;
-    Ok(imported)
+    Ok((imported, announce))
 }
 
 /// Seconds since 1970.

@@ -64,7 +64,9 @@ async fn add(
     let store = state.store.clone();
     let name = checked(new.name)?;
     let root = on_disk(move || keep(&store, new.cid, name)).await?;
-    state.exchange.announce(root.cid);
+    if root.announce {
+        state.exchange.announce(root.cid);
+    }
     let addresses = state.links.addresses().await;
     Ok((StatusCode::CREATED, Json(file(root, &addresses))))
 }
@@ -87,6 +89,7 @@ fn keep(store: &Store, cid: Cid, name: String) -> Result<Root> {
         files: found.files,
         path: before.as_ref().and_then(|root| root.path.clone()),
         pinned: before.as_ref().is_some_and(|root| root.pinned),
+        announce: before.as_ref().is_none_or(|root| root.announce),
         added: before.map_or_else(now, |root| root.added),
     };
     store.add_root(root.clone())?;

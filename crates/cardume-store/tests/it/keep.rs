@@ -15,6 +15,7 @@ fn root(cid: Cid) -> Root {
         files: 1,
         path: None,
         pinned: false,
+        announce: true,
         added: 1_700_000_000,
     }
 }
