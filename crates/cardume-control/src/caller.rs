@@ -1,5 +1,8 @@
 //! Who asks, and what they may.
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use axum::{
     extract::{FromRequestParts, Request},
@@ -64,14 +67,18 @@ impl Caller {
     }
 
     /// Refuses paths that the caller could not open itself. The node opens files with its own rights, so it
-    /// takes paths from those who have these rights anyway, and to read also below `shares`.
+    /// takes paths from those who have these rights anyway, and to read also below `shares`. Others than admins are
+    /// held to the share that is returned: what lies in between may be another's to change.
     ///
     /// # Errors
     /// `denied`, with what to do instead; `usage` when the path is relative.
-    pub(crate) fn check_readable(self, path: &Path, shares: &[std::path::PathBuf]) -> Result<()> {
+    pub(crate) fn check_readable(self, path: &Path, shares: &[PathBuf]) -> Result<Option<PathBuf>> {
         check_absolute(path)?;
-        if self.is_admin() || is_below(path, shares) {
-            return Ok(());
+        if self.is_admin() {
+            return Ok(None);
+        }
+        if let Some(share) = share_above(path, shares) {
+            return Ok(Some(share));
         }
         Err(Refused::denied(format!(
             "user {} may not have the node read {}; hand the bytes over instead: cardume share --copy",
@@ -107,15 +114,13 @@ fn check_absolute(path: &Path) -> Result<()> {
     )))
 }
 
-/// Whether `path` lies below one of `shares` when every link is followed.
-fn is_below(path: &Path, shares: &[std::path::PathBuf]) -> bool {
-    let Ok(path) = path.canonicalize() else {
-        return false;
-    };
+/// The one of `shares` that `path` lies below when every link is followed.
+fn share_above(path: &Path, shares: &[PathBuf]) -> Option<PathBuf> {
+    let path = path.canonicalize().ok()?;
     shares
         .iter()
         .filter_map(|share| share.canonicalize().ok())
-        .any(|share| path.starts_with(share))
+        .find(|share| path.starts_with(share))
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {

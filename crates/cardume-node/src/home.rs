@@ -53,6 +53,9 @@ impl Home {
         make_directory(&store_path)?;
         let database = Arc::new(open_database(&store_path.join("meta.redb"))?);
         let store = Store::open(&store_path, database.clone(), &config.store)?;
+        // Who shares a home directory must not share the private key of the node that lives in it.
+        keep_private(&store, &path)?;
+        keep_private(&store, &key_path(config, &path))?;
         Ok(Self {
             path,
             key,
@@ -69,6 +72,13 @@ fn key_path(config: &Config, home: &Path) -> PathBuf {
         .key_file
         .as_ref()
         .map_or_else(|| home.join("identity.key"), PathBuf::from)
+}
+
+fn keep_private(store: &Store, path: &Path) -> Result<(), StartError> {
+    store.keep_private(path).map_err(|source| StartError::Io {
+        path: path.into(),
+        source,
+    })
 }
 
 fn make_directory(path: &Path) -> Result<(), StartError> {

@@ -3,13 +3,22 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::{FileExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use cardume_content::Hash;
-use rustix::fs::{FallocateFlags, OFlags};
+use rustix::{
+    fs::{FallocateFlags, Mode, OFlags, ResolveFlags},
+    io::Errno,
+};
 use tempfile::NamedTempFile;
 
+/// How something of others is opened.
+const READ: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
 /// Files synced one by one; more are synced with all of their file system in one go.
 const SYNC_EACH: usize = 16;
 
@@ -116,6 +125,33 @@ pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file"))
     }
+}
+
+/// Opens a file or a directory for reading: no link is followed at the end of the path, no pipe waited for, no
+/// terminal taken.
+pub(crate) fn open_any(path: &Path) -> io::Result<File> {
+    Ok(rustix::fs::open(path, READ, Mode::empty())?.into())
+}
+
+/// Opens a file or a directory below an open one without following any link, nor leaving it.
+pub(crate) fn open_below(directory: &File, below: &Path) -> io::Result<File> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(directory, below, READ, Mode::empty(), resolve) {
+        // Old kernels and some sandboxes do not have it; a long path does not fit it.
+        Err(Errno::NOSYS | Errno::PERM | Errno::NAMETOOLONG | Errno::AGAIN) => step_below(directory, below),
+        opened => Ok(opened?.into()),
+    }
+}
+
+fn step_below(directory: &File, below: &Path) -> io::Result<File> {
+    let mut opened = directory.try_clone()?;
+    for part in below.components() {
+        let Component::Normal(name) = part else {
+            return Err(Errno::XDEV.into());
+        };
+        opened = rustix::fs::openat(&opened, name, READ, Mode::empty())?.into();
+    }
+    Ok(opened)
 }
 
 /// Opens or makes a file that partial data is written to.

@@ -1,10 +1,11 @@
 //! Files and directory trees into the store.
 use std::{
     fs::File,
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -12,7 +13,8 @@ use std::{
 use cardume_content::{Cid, Hash};
 
 use crate::{
-    ImportError, Imported, Inner, Mode, Progress, Reservation, Store, WriteError, lock,
+    ImportError, Imported, Inner, Mode, Progress, Reservation, Store, WriteError, disk, lock,
+    private::Private,
     record::{Body, Print},
     table::{Entry, Snapshot},
 };
@@ -30,28 +32,67 @@ const SKIPPED: usize = 10_000;
 impl Store {
     /// Takes a file or a directory tree in; durable when it returns. Symlinks inside a tree are kept as symlinks,
     /// where they stay inside it; `path` itself may be one. Files that have not changed since an earlier import are
-    /// not read again.
+    /// not read again, and private places are left out ([`keep_private`](Self::keep_private)).
     ///
     /// The same tree gives the same id, wherever it lies and whatever was skipped is left out.
     ///
     /// # Errors
     /// `Changed` when a file was written to while it was read, twice; `Cancelled` when `progress` said so. What was
-    /// taken in until then goes with the next collection.
+    /// taken in until then goes with the next collection. `Unsupported` when `path` is private.
     pub fn import(&self, path: &Path, mode: Mode, progress: &dyn Progress) -> Result<Imported, ImportError> {
         let path = path
             .canonicalize()
             .map_err(|error| ImportError::io(path, error))?;
+        self.take_in(&path, &|| disk::open_any(&path), mode, progress)
+    }
+
+    /// Takes in what lies below the directory `above`, or `above` itself: like [`import`](Self::import), but `path` is
+    /// walked from an open handle of `above` and no link is followed on the way. So whoever checked that `path` is
+    /// below `above` is not fooled by a link that takes a directory's place a moment later.
+    ///
+    /// # Errors
+    /// As [`import`](Self::import), and `Unsupported` when `path` is not below `above`.
+    pub fn import_below(
+        &self,
+        above: &Path,
+        path: &Path,
+        mode: Mode,
+        progress: &dyn Progress,
+    ) -> Result<Imported, ImportError> {
+        let Ok(below) = path.strip_prefix(above) else {
+            return Err(ImportError::Unsupported {
+                path: path.to_owned(),
+                reason: format!("not below {}", above.display()),
+            });
+        };
+        if below.as_os_str().is_empty() {
+            return self.take_in(path, &|| disk::open_any(path), mode, progress);
+        }
+        let directory = disk::open_any(above).map_err(|error| ImportError::io(above, error))?;
+        self.take_in(path, &|| disk::open_below(&directory, below), mode, progress)
+    }
+
+    /// Takes in what `open` opens, which lies at `path`.
+    fn take_in(
+        &self,
+        path: &Path,
+        open: &(dyn Fn() -> io::Result<File> + Sync),
+        mode: Mode,
+        progress: &dyn Progress,
+    ) -> Result<Imported, ImportError> {
+        self.refuse_private(path)?;
         let _gate = self.inner.enter();
         let import = Import {
             store: &self.inner,
             mode,
             progress,
+            private: lock(&self.inner.private).clone(),
             batch: Mutex::default(),
             skipped: Mutex::default(),
             bytes: AtomicU64::new(0),
             files: AtomicU64::new(0),
         };
-        let (cid, size, files) = self.inner.pool.install(|| import.root(&path))?;
+        let (cid, size, files) = self.inner.pool.install(|| import.root(path, open))?;
         import.commit(import.take())?;
         lock(&self.inner.held).touch(cid);
         Ok(Imported {
@@ -68,6 +109,8 @@ struct Import<'a> {
     store: &'a Inner,
     mode: Mode,
     progress: &'a dyn Progress,
+    /// What stays out of every tree.
+    private: Vec<Arc<Private>>,
     batch: Mutex<Batch>,
     skipped: Mutex<Vec<(PathBuf, String)>>,
     /// Found so far.
@@ -91,12 +134,16 @@ struct Leaf {
 }
 
 impl Import<'_> {
-    fn root(&self, path: &Path) -> Result<(Cid, u64, u64), ImportError> {
+    fn root(
+        &self,
+        path: &Path,
+        open: &(dyn Fn() -> io::Result<File> + Sync),
+    ) -> Result<(Cid, u64, u64), ImportError> {
         let failed = |error| ImportError::io(path, error);
-        let metadata = path.symlink_metadata().map_err(failed)?;
+        let opened = open().map_err(failed)?;
+        let metadata = opened.metadata().map_err(failed)?;
         if metadata.is_dir() {
-            let directory = File::open(path).map_err(failed)?;
-            return self.directory(&directory, path, 0);
+            return self.directory(&opened, path, 0);
         }
         if !metadata.is_file() {
             return Err(ImportError::Unsupported {
@@ -108,7 +155,7 @@ impl Import<'_> {
         let known = self.known(&self.store.tables.snapshot()?, path, Print::of(&metadata))?;
         let leaf = match known {
             Some(hash) => self.unread(hash, metadata.size(), false)?,
-            None => self.file(path, || crate::disk::open_plain(path))?,
+            None => self.file(path, open)?,
         };
         Ok((Cid::blob(leaf.hash), leaf.size, 1))
     }

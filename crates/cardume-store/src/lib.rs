@@ -29,6 +29,7 @@ mod hashed;
 mod hold;
 mod import;
 pub mod place;
+mod private;
 mod read;
 mod record;
 mod settle;
@@ -90,6 +91,8 @@ struct Inner {
     /// Shared by what takes content in, exclusive for the collection's steps.
     gate: RwLock<()>,
     changed: Mutex<Vec<Changed>>,
+    /// What is never taken in; a handful.
+    private: Mutex<Vec<Arc<private::Private>>>,
 }
 
 impl Store {
@@ -114,6 +117,7 @@ impl Store {
             });
         }
         let disk = disk::Disk::open(dir).map_err(failed)?;
+        let private = private::Private::new(disk.root()).map_err(failed)?;
         let pool = rayon::ThreadPoolBuilder::new()
             .thread_name(|index| format!("store-{index}"))
             .build()
@@ -132,6 +136,7 @@ impl Store {
             held: Mutex::default(),
             gate: RwLock::default(),
             changed: Mutex::default(),
+            private: Mutex::new(vec![Arc::new(private)]),
         };
         Ok(Self {
             inner: Arc::new(inner),

@@ -24,21 +24,27 @@ const READ_EVERY: Duration = Duration::from_millis(200);
 /// Things left out that are told one by one, and broken blobs too. More would not be read.
 const MAX_TOLD: usize = 1_000;
 
+/// What is to be shared.
+pub(crate) struct Given {
+    /// Without links.
+    pub(crate) path: PathBuf,
+    /// The directory that it must be found below, if the caller may share nothing else.
+    pub(crate) above: Option<PathBuf>,
+    pub(crate) mode: Mode,
+    pub(crate) name: String,
+}
+
 /// Takes a file or a directory into the store, keeps it as a root, and announces it.
 pub(crate) async fn share(
     ticket: Ticket,
     store: Store,
     exchange: cardume_exchange::Handle,
     links: Links,
-    path: PathBuf,
-    mode: Mode,
-    name: String,
+    given: Given,
 ) -> Result<Outcome> {
-    let taken = {
-        let (store, path, name) = (store.clone(), path.clone(), name.clone());
-        on_disk(ticket, move |meter| take_in(&store, &path, mode, name, meter)).await?
-    };
-    let (taken, announce) = taken;
+    let name = given.name.clone();
+    let taking = move |meter: &Meter| take_in(&store, given, meter);
+    let (taken, announce) = on_disk(ticket, taking).await?;
     if announce {
         exchange.announce(taken.cid);
     }
@@ -59,14 +65,17 @@ pub(crate) async fn share(
     }))
 }
 
-fn take_in(
-    store: &Store,
-    path: &std::path::Path,
-    mode: Mode,
-    name: String,
-    meter: &Meter,
-) -> Result<(Imported, bool)> {
-    let imported = store.import(path, mode, meter)?;
+fn take_in(store: &Store, given: Given, meter: &Meter) -> Result<(Imported, bool)> {
+    let Given {
+        path,
+        above,
+        mode,
+        name,
+    } = given;
+    let imported = match above {
+        None => store.import(&path, mode, meter)?,
+        Some(above) => store.import_below(&above, &path, mode, meter)?,
+    };
     let before = store.root(imported.cid)?;
     // A share that configuration keeps silent stays so whoever shares it again.
     let announce = before.as_ref().is_none_or(|root| root.announce);
@@ -75,7 +84,7 @@ fn take_in(
         name,
         size: imported.size,
         files: imported.files,
-        path: (mode == Mode::InPlace).then(|| path.to_owned()),
+        path: (mode == Mode::InPlace).then_some(path),
         pinned: before.as_ref().is_some_and(|root| root.pinned),
         announce,
         added: before.map_or_else(now, |root| root.added),

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use self::table::Table;
 pub(crate) use self::{
     fetch::{fetch, resume},
-    hash::{now, share, verify},
+    hash::{Given, now, share, verify},
 };
 use crate::{
     events::Events,

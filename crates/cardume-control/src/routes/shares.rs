@@ -48,13 +48,12 @@ async fn share(
     Body(new): Body<NewShare>,
 ) -> Result<Accepted> {
     let given = name_of(&new.path);
-    let path = {
+    let (path, above) = {
         let node = state.node.clone();
         on_disk(move || {
-            caller.check_readable(&new.path, &node.shares)?;
-            // What was checked is what is taken, whatever links say later.
+            let above = caller.check_readable(&new.path, &node.shares)?;
             let path = new.path.canonicalize();
-            path.map_err(|error| unreadable(&new.path, &error))
+            Ok((path.map_err(|error| unreadable(&new.path, &error))?, above))
         })
         .await?
     };
@@ -70,7 +69,13 @@ async fn share(
     };
     let subject = path.to_string_lossy().into_owned();
     let operation = state.operations.start(Kind::Share, subject, |ticket| {
-        operations::share(ticket, state.store, state.exchange, state.links, path, mode, name)
+        let given = operations::Given {
+            path,
+            above,
+            mode,
+            name,
+        };
+        operations::share(ticket, state.store, state.exchange, state.links, given)
     })?;
     Ok((StatusCode::ACCEPTED, Json(operation)))
 }

@@ -5,6 +5,7 @@ use std::{
     io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use cardume_content::{
@@ -18,6 +19,7 @@ use super::{Import, Leaf};
 use crate::{
     ImportError,
     hashed::Hashed,
+    private::Private,
     record::{Body, INLINE, Print, Record, nanoseconds},
     table,
 };
@@ -179,6 +181,12 @@ impl Import<'_> {
     }
 
     fn entry(&self, directory: &File, listed: Listed, depth: u32) -> Result<Option<Entry>, ImportError> {
+        // Who shares a home directory must not share the private key of the node that lives in it.
+        let is_own = |private: &Arc<Private>| private.is(&listed.path, &listed.stat);
+        if self.private.iter().any(is_own) {
+            self.skip(listed.path, "the node's own");
+            return Ok(None);
+        }
         let node = match listed.kind {
             FileType::RegularFile => self.leaf(directory, &listed)?.map(|leaf| Node::File {
                 cid: Cid::blob(leaf.hash),
@@ -229,15 +237,6 @@ impl Import<'_> {
         path: &Path,
         depth: u32,
     ) -> Result<Option<Node>, ImportError> {
-        if path == self.store.disk.root() {
-            self.skip(path.to_owned(), "the store itself");
-            return Ok(None);
-        }
-        // Who shares a home directory must not share the private key of the node that lives in it.
-        if Some(path) == self.store.disk.root().parent() && path.join("identity.key").exists() {
-            self.skip(path.to_owned(), "the node's own data directory");
-            return Ok(None);
-        }
         if depth + 1 >= Limits::default().depth {
             self.skip(path.to_owned(), "too deep");
             return Ok(None);

@@ -360,3 +360,63 @@ fn the_same_file_many_times_is_one_blob() {
     fs::remove_dir_all(stand.path("dir")).unwrap();
     assert_eq!(read(stand.reopen(), Hash::of(&content)), content);
 }
+
+#[test]
+fn a_shared_home_directory_leaves_the_nodes_own_data_and_key_out() {
+    let stand = Stand::new();
+    stand.write("home/film", b"bytes");
+    stand.write("home/.node/identity.key", b"secret");
+    let key = stand.write("home/keys/key", b"secret");
+    fs::hard_link(&key, stand.path("home/copy of the key")).unwrap();
+    let store = stand.store();
+    store.keep_private(&stand.path("home/.node")).unwrap();
+    store.keep_private(&key).unwrap();
+    let imported = store.import(&stand.path("home"), Mode::InPlace, &()).unwrap();
+    let manifest = store.manifest(imported.cid).unwrap();
+    let names: Vec<_> = manifest
+        .entries()
+        .iter()
+        .map(|entry| entry.name.as_str())
+        .collect();
+    assert_eq!(names, ["film", "keys"]);
+    assert_eq!((imported.files, imported.skipped.len()), (1, 3));
+
+    symlink(".node", stand.path("home/link")).unwrap();
+    for inside in [
+        "home/.node",
+        "home/.node/identity.key",
+        "home/link",
+        "home/keys/key",
+        "store/tmp",
+    ] {
+        let error = store
+            .import(&stand.path(inside), Mode::Copy, &())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("never shared; "), "{error}");
+    }
+}
+
+#[test]
+fn a_link_put_in_the_way_after_the_check_is_not_followed() {
+    let stand = Stand::new();
+    let secret = stand.write("outside/file", b"secret");
+    let inside = stand.write("share/a/b/file", b"bytes");
+    let above = stand.path("share").canonicalize().unwrap();
+    let path = inside.canonicalize().unwrap();
+    let import = |path: &Path| stand.store().import_below(&above, path, Mode::InPlace, &());
+    assert_eq!(import(&path).unwrap().cid, Cid::blob(Hash::of(b"bytes")));
+    assert_eq!(import(path.parent().unwrap()).unwrap().files, 1);
+    assert_eq!(import(&above).unwrap().files, 1);
+
+    fs::rename(stand.path("share/a/b"), stand.path("share/a/moved")).unwrap();
+    symlink(secret.parent().unwrap(), stand.path("share/a/b")).unwrap();
+    for path in [
+        &*path,
+        path.parent().unwrap(),
+        &secret,
+        &above.join("../outside/file"),
+    ] {
+        assert!(import(path).is_err(), "{path:?}");
+    }
+}
