@@ -90,7 +90,8 @@ fn is_printable(address: &Multiaddr) -> bool {
     address.to_string().bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn is_relayed(address: &Multiaddr) -> bool {
+/// Whether the way to `address` leads through another peer.
+pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
     address.iter().any(|part| matches!(part, Protocol::P2pCircuit))
 }
 

@@ -23,6 +23,7 @@ use crate::{
     identify, keep,
     limits::Limits,
     memory::Memory,
+    pending::Pending,
 };
 
 /// Commands that wait for the swarm; more callers than these wait for room.
@@ -46,7 +47,8 @@ pub struct Config {
     pub max_inbound: u32,
     /// Connections that we made.
     pub max_outbound: u32,
-    /// Inbound connections that have not proven who they are yet.
+    /// Inbound connections that have not proven who they are yet; one address (IPv4) or /64 (IPv6) has an
+    /// eighth of them, and a quarter is kept for addresses of peers that were met or are configured.
     pub max_pending_inbound: u32,
     /// Outbound connections that are being made.
     pub max_pending_outbound: u32,
@@ -71,7 +73,7 @@ impl Default for Config {
             max_connections: 384,
             max_inbound: 256,
             max_outbound: 128,
-            max_pending_inbound: 32,
+            max_pending_inbound: 64,
             max_pending_outbound: 64,
             max_per_peer: 4,
             max_per_address: 8,
@@ -160,8 +162,15 @@ impl Config {
         for (peer, address) in &named.addresses {
             shared.lock().learn(*peer, address, true);
         }
+        let seen = shared.lock().seen(0);
+        let pending = Pending::new(
+            self.max_pending_inbound,
+            named.addresses.iter().map(|(_, address)| address),
+            seen.iter().flat_map(|peer| &peer.addresses),
+        );
         let inner = Inner {
             sources: Onlooking::new(Limits::new(self.max_per_address)),
+            pending: Onlooking::new(pending),
             totals: self.totals(peers.values().map(|peer| peer.id)),
             memory: Onlooking::new(Memory::new(self.memory_ceiling.get())),
             blocked: block_list::Behaviour::default(),
@@ -183,7 +192,6 @@ impl Config {
 
     fn totals(&self, known: impl Iterator<Item = PeerId>) -> connection_limits::Behaviour {
         let limits = ConnectionLimits::default()
-            .with_max_pending_incoming(Some(self.max_pending_inbound))
             .with_max_pending_outgoing(Some(self.max_pending_outbound))
             .with_max_established_incoming(Some(self.max_inbound))
             .with_max_established_outgoing(Some(self.max_outbound))

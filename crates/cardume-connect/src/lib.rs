@@ -26,6 +26,7 @@ mod keep;
 mod limits;
 mod memory;
 mod orders;
+mod pending;
 mod server;
 mod text;
 

@@ -205,7 +205,7 @@ impl Daemon {
             .home
             .host
             .as_ref()
-            .map_or("127.0.0.1", |host| host.ip.as_str());
+            .map_or("127.0.0.", |host| host.ip.as_str());
         let mut found = listen.iter().filter_map(|a| a.as_str());
         let address = found
             .find(|a| a.contains(wanted) && a.contains(ip))

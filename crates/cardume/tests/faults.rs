@@ -179,3 +179,30 @@ fn a_file_that_changes_while_it_is_fetched_is_never_mixed() -> anyhow::Result<()
     }
     Ok(())
 }
+
+#[test]
+fn a_named_peer_gets_in_while_garbage_holds_every_place() -> anyhow::Result<()> {
+    let friend = at("127.0.0.2")?.start()?;
+    let stranger = at("127.0.0.3")?.start()?;
+    let node = Home::new(PROGRAM)?
+        // The garbage stays as long as the test does.
+        .set(r#"connect.dial_timeout="2m""#)
+        .set(format!(r#"peer.friend.id="{}""#, friend.peer_id()?))
+        .set(format!(r#"peer.friend.addresses=["{}"]"#, friend.address(false)?))
+        .start()?;
+    let held = flood::garbage(node.tcp()?, 300);
+    let address = node.address(false)?;
+    ensure!(
+        !stranger.run(["peer", "connect", &address])?.status.success(),
+        "every place is taken"
+    );
+    let connected = friend.run(["peer", "connect", &address])?;
+    ensure!(connected.status.success(), "{connected:?}: {}", node.log());
+    drop(held);
+    Ok(())
+}
+
+/// A home at an address of its own, which its QUIC connections come from.
+fn at(ip: &str) -> anyhow::Result<Home> {
+    Ok(Home::new(PROGRAM)?.set(format!(r#"listen.addresses=["/ip4/{ip}/udp/0/quic-v1"]"#)))
+}

@@ -8,13 +8,14 @@ use libp2p_identify as identify_protocol;
 use libp2p_ping as ping;
 use libp2p_swarm::NetworkBehaviour;
 
-use crate::{announce, book, identify, keep, limits, memory, orders};
+use crate::{announce, book, identify, keep, limits, memory, orders, pending};
 
 /// Everything that a connection has to do with, those that may refuse it first.
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p_swarm::derive_prelude", to_swarm = "Told")]
 pub struct Inner {
     pub(crate) sources: Onlooking<limits::Limits>,
+    pub(crate) pending: Onlooking<pending::Pending>,
     pub(crate) totals: connection_limits::Behaviour,
     pub(crate) memory: Onlooking<memory::Memory>,
     pub(crate) blocked: block_list::Behaviour<BlockedPeers>,
