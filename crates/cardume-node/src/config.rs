@@ -64,7 +64,8 @@ pub struct Identity {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,cardume_exchange=debug`.
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,cardume_exchange=debug`; of
+    /// libp2p, `info` means warnings unless a directive names it.
     pub level: String,
     /// How a line of the log looks.
     pub format: LogFormat,

@@ -56,7 +56,15 @@ pub(crate) fn for_command(out: &Out) {
         .try_init();
 }
 
+/// What is logged: `level`, but of `info` only the node's own.
+///
+/// libp2p tells at that level of every peer found and every request refused, and strangers decide how often.
+/// Directives that name a part of it more closely still count.
 fn filter(level: &str) -> EnvFilter {
+    let mut level = level.to_owned();
+    if level.split(',').any(|directive| directive.trim() == "info") {
+        level.insert_str(0, "libp2p=warn,");
+    }
     EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"))
 }
 
@@ -166,6 +174,30 @@ mod tests {
         });
         let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
         assert!(!text.trim_end().chars().any(char::is_control), "{text:?}");
+    }
+
+    /// Whether a line of libp2p's mDNS, at info, is logged.
+    fn tells_of_discoveries(level: &str) -> bool {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
+        let subscriber = Registry::default().with(layer.with_filter(filter(level)));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(target: "cardume_node", "ours");
+            tracing::info!(target: "libp2p_mdns::behaviour", "discovered");
+        });
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.contains("ours"), level.contains("info"), "{level}: {text}");
+        text.contains("discovered")
+    }
+
+    #[test]
+    fn what_libp2p_tells_is_logged_when_it_warns_or_is_asked_for() {
+        assert!(!tells_of_discoveries("info"));
+        assert!(!tells_of_discoveries("info,cardume_exchange=debug"));
+        assert!(!tells_of_discoveries("error"));
+        assert!(tells_of_discoveries("info,libp2p_mdns=info"));
+        assert!(tells_of_discoveries("libp2p=info,info"));
     }
 
     #[test]
