@@ -1,90 +1,99 @@
-//! Side-by-side measurements of real nodes.
-//!
-//! Starts real daemons, moves real files between them, and prints medians with minimum and maximum, and the
-//! ratio to a plain copy of the same bytes in the same run. One JSON line a run goes to standard output; the
-//! table goes to standard error.
+//! Side-by-side measurements of real nodes: the command line.
 
-mod measure;
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::PathBuf,
+};
 
-use std::path::PathBuf;
+use anyhow::{Context, ensure};
+use cardume_bench::{
+    Plan, contestants, runs,
+    workload::{Scale, Workload},
+};
+use cardume_units::Size;
+use clap::Parser;
 
-use anyhow::Context;
-use cardume_testkit::{daemon::Home, files};
-use clap::{Parser, ValueEnum};
-use measure::{Figures, Run};
-
-/// Measures real nodes, side by side.
+/// Measures real nodes beside what others use for the same work
+///
+/// Contestants take turns, round by round. Progress goes to standard error, tables go to standard output. For
+/// figures worth keeping: a release build, and a machine that does nothing else.
 #[derive(Parser)]
+#[command(
+    name = "cardume-bench",
+    max_term_width = 100,
+    after_help = "Examples:\n  \
+        cardume-bench w1 w4                      the two that matter most\n  \
+        cardume-bench w3 --size 64MiB --runs 1   a quick look\n  \
+        cardume-bench w6 --only cardume,curl     with two contestants only"
+)]
 struct Arguments {
-    /// What to measure.
-    #[arg(value_enum, default_values_t = [Workload::File, Workload::Tree])]
+    /// What to measure [default: all but w8]
+    #[arg(value_enum, value_name = "WORKLOAD")]
     workloads: Vec<Workload>,
-    /// Counted runs of each, after one to warm up.
+    /// Bytes of the one file [default: as the workload says]
+    #[arg(long)]
+    size: Option<Size>,
+    /// Files in the tree of small ones [default: 10000]
+    #[arg(long)]
+    files: Option<u64>,
+    /// Counted rounds; five times as many of what takes milliseconds
     #[arg(long, default_value_t = 3)]
     runs: usize,
-    /// MiB of the one file.
-    #[arg(long, default_value_t = 1024)]
-    mib: u64,
-    /// Files of 10 KiB in the tree.
-    #[arg(long, default_value_t = 10_000)]
-    files: u64,
-    /// The program to measure.
-    #[arg(long, default_value = "target/release/cardume")]
-    program: PathBuf,
+    /// Rounds before those, not counted
+    #[arg(long, default_value_t = 1)]
+    warm_up: usize,
+    /// Only these contestants
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(runs::names()))]
+    only: Vec<String>,
+    /// The node to measure [default: the one beside this program]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Write each run as a line of JSON to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where files are made and fetched to [default: the temporary directory]
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+    /// Seconds of the idle minute
+    #[arg(long, default_value_t = 60)]
+    idle: u64,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Workload {
-    /// One file from one node to another.
-    File,
-    /// A tree of small files from one node to another.
-    Tree,
-}
-
+#[expect(clippy::print_stdout, reason = "tables are this program's output")]
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let program = arguments.program.canonicalize().with_context(|| {
-        format!(
-            "{} is not there; build it: cargo build --release",
-            arguments.program.display()
-        )
-    })?;
-    for workload in &arguments.workloads {
-        let mut figures = Figures::new(*workload);
-        for round in 0..=arguments.runs {
-            let run = one(*workload, &arguments, &program)?;
-            if round > 0 {
-                figures.add(run);
-            }
-        }
-        figures.print();
-    }
-    Ok(())
-}
-
-/// Shares on one node, gets on another, and copies the same bytes with `cp` beside it.
-fn one(workload: Workload, arguments: &Arguments, program: &std::path::Path) -> anyhow::Result<Run> {
-    let giver = Home::new(program)?.start()?;
-    let taker = Home::new(program)?.start()?;
-    let content = giver.path().join("content");
-    match workload {
-        Workload::File => files::random_file(&content, arguments.mib << 20, 7)?,
-        Workload::Tree => files::random_tree(&content, arguments.files, 10 << 10)?,
-    }
-    let (shared, share_seconds) = measure::timed(|| giver.json(["share".as_ref(), content.as_os_str()]))?;
-    let link = shared["link"].as_str().context("link")?;
-    let peer = giver.address(true)?;
-    let before = measure::cpu(&[giver.pid(), taker.pid()])?;
-    let (got, seconds) = measure::timed(|| taker.json(["get", link, "--peer", &peer, "-o", "got"]))?;
-    let cpu = measure::cpu(&[giver.pid(), taker.pid()])? - before;
-    let copy = taker.path().join("copied");
-    let ((), copy_seconds) = measure::timed(|| measure::copy(&content, &copy))?;
-    Ok(Run {
-        bytes: got["size"].as_u64().context("size")?,
-        share_seconds,
-        seconds,
-        copy_seconds,
-        cpu,
-        memory: giver.anonymous_memory()?.max(taker.anonymous_memory()?),
-    })
+    let program = match arguments.program {
+        Some(program) => program,
+        None => std::env::current_exe()?.with_file_name("cardume"),
+    };
+    ensure!(
+        contestants::find(&program).is_some(),
+        "{} is not there; build it: cargo build --release",
+        program.display()
+    );
+    let plan = Plan {
+        workloads: match arguments.workloads.is_empty() {
+            true => Workload::usual(),
+            false => arguments.workloads,
+        },
+        scale: Scale {
+            size: arguments.size.map(Size::get),
+            files: arguments.files,
+        },
+        runs: arguments.runs,
+        warm_up: arguments.warm_up,
+        only: arguments.only,
+        program: program.canonicalize()?,
+        scratch: arguments
+            .scratch
+            .unwrap_or_else(std::env::temp_dir)
+            .canonicalize()?,
+        idle: arguments.idle,
+    };
+    let mut out: Box<dyn Write> = match &arguments.json {
+        Some(path) => Box::new(File::create(path).with_context(|| path.display().to_string())?),
+        None => Box::new(io::sink()),
+    };
+    plan.run(&mut out, &mut |table| println!("{table}"))
 }

@@ -1,0 +1,125 @@
+//! Systems that move files.
+
+mod cardume;
+mod curl;
+
+use std::{
+    net::SocketAddr,
+    ops::Range,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+};
+
+pub(crate) use self::cardume::start;
+use self::{
+    cardume::{Cardume, Link},
+    curl::Curl,
+};
+use crate::{content::Content, place::Place, watch::Watch, workload::Workload};
+
+/// One system that moves files.
+pub trait Contestant {
+    /// What it is called in the table and on the command line.
+    fn name(&self) -> &'static str;
+
+    /// Programs it takes.
+    fn needs(&self) -> Vec<PathBuf>;
+
+    /// Whether it can do this at all.
+    fn can(&self, workload: Workload) -> bool;
+
+    /// Starts a source of `content`, ready to be fetched from.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    fn source(&self, place: &Place, content: &Content) -> anyhow::Result<Box<dyn Source>>;
+
+    /// Makes a fetcher ready; what it starts may run on.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    fn fetcher(&self, place: &Place, content: &Content) -> anyhow::Result<Box<dyn Fetcher>>;
+}
+
+/// A running source; gone when dropped.
+pub trait Source {
+    /// Processes that do its work, the first of them in its place.
+    fn processes(&self) -> Vec<u32>;
+
+    /// What fetchers need to know.
+    fn offer(&self) -> Offer;
+}
+
+/// Where content can be fetched.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// What to ask for, in the words of the contestant.
+    pub what: String,
+    /// Whom to ask.
+    pub at: SocketAddr,
+}
+
+/// What one fetcher is to do.
+pub struct Wanted<'a> {
+    /// Everybody who has it.
+    pub offers: &'a [Offer],
+    /// Where it shall be, under this name.
+    pub to: &'a Path,
+    /// Only these bytes of a file.
+    pub range: Option<Range<u64>>,
+}
+
+/// One that fetches; gone when dropped.
+pub trait Fetcher: Send {
+    /// Processes of its own that run all the time.
+    fn processes(&self) -> Vec<u32>;
+
+    /// Fetches; returns when the content is there, as the contestant itself says.
+    ///
+    /// # Errors
+    ///
+    /// If it is not.
+    fn fetch(&mut self, watch: &Watch, wanted: &Wanted<'_>) -> anyhow::Result<()>;
+}
+
+/// Everybody, cardume first.
+pub fn all(program: &Path) -> Vec<Box<dyn Contestant>> {
+    vec![
+        Box::new(Cardume::new(program, Link::Tcp)),
+        Box::new(Cardume::new(program, Link::Quic)),
+        Box::new(Curl),
+    ]
+}
+
+/// Where a program is, if it is installed.
+pub fn find(program: &Path) -> Option<PathBuf> {
+    if program.components().count() > 1 {
+        return program.is_file().then(|| program.to_path_buf());
+    }
+    let path = std::env::var_os("PATH")?;
+    let mut directories = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    directories.find_map(|directory| Some(directory.join(program)).filter(|file| file.is_file()))
+}
+
+/// A process that is killed when dropped.
+struct Killed(Child);
+
+impl Killed {
+    fn start(command: &mut Command) -> anyhow::Result<Self> {
+        use std::process::Stdio;
+        let quiet = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Ok(Self(quiet.spawn()?))
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

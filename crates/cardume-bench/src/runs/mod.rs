@@ -1,0 +1,79 @@
+//! How each workload is run.
+
+mod idle;
+mod killed;
+mod share;
+mod transfer;
+
+use std::path::Path;
+
+use crate::{
+    content::Content,
+    contestants::{self, Contestant},
+    figures::Measured,
+    workload::Workload,
+};
+
+/// Does a workload once; the path is a directory for what comes of it.
+type Run<'a> = Box<dyn Fn(&Path) -> anyhow::Result<Measured> + 'a>;
+
+/// One that takes part in a workload.
+pub struct Entry<'a> {
+    /// Its name.
+    pub name: String,
+    /// What it does; the path is a directory for what comes of it.
+    pub run: Run<'a>,
+}
+
+/// What a run needs to know.
+pub struct Setting<'a> {
+    /// The workload.
+    pub workload: Workload,
+    /// What is moved or shared.
+    pub content: &'a Content,
+    /// The node that is measured.
+    pub program: &'a Path,
+    /// Seconds of the idle minute.
+    pub idle: u64,
+}
+
+/// Everybody that can do this workload, installed or not, by name and with the programs it takes.
+pub fn entries<'a>(
+    setting: &'a Setting<'a>,
+    contestants: &'a [Box<dyn Contestant>],
+) -> Vec<(Vec<std::path::PathBuf>, Entry<'a>)> {
+    let node = || vec![setting.program.to_path_buf()];
+    match setting.workload {
+        Workload::W5 | Workload::W5Tree => vec![
+            (node(), entry("cardume", |_| share::cardume(setting))),
+            (vec!["b3sum".into()], entry("b3sum", |_| share::b3sum(setting))),
+        ],
+        Workload::W7 => vec![(node(), entry("cardume", |to| killed::run(setting, to)))],
+        Workload::W8 => vec![(node(), entry("cardume", |_| idle::run(setting)))],
+        _ => {
+            let able = contestants
+                .iter()
+                .filter(|contestant| contestant.can(setting.workload));
+            able.map(|contestant| {
+                let run = |to: &Path| transfer::run(contestant.as_ref(), setting, to);
+                (contestant.needs(), entry(contestant.name(), run))
+            })
+            .collect()
+        }
+    }
+}
+
+fn entry<'a>(name: &str, run: impl Fn(&Path) -> anyhow::Result<Measured> + 'a) -> Entry<'a> {
+    Entry {
+        name: name.to_owned(),
+        run: Box::new(run),
+    }
+}
+
+/// Everyone who may stand in a table, for the command line.
+pub fn names() -> Vec<&'static str> {
+    let all = contestants::all(Path::new("cardume"));
+    let mut names: Vec<_> = all.iter().map(|contestant| contestant.name()).collect();
+    names.push("b3sum");
+    names
+}

@@ -1,0 +1,100 @@
+//! What can be measured.
+
+use clap::ValueEnum;
+
+use crate::content::Shape;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+/// Bytes of each file of a tree.
+const SMALL: u64 = 10 * KIB;
+
+/// One kind of work, the same for all contestants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Workload {
+    /// One file, from one to one
+    W1,
+    /// One file, from four complete providers to one
+    W2,
+    /// One file, from one to four that begin at once
+    W3,
+    /// One file, from one to sixteen that begin at once
+    W3b,
+    /// A tree of small files, from one to one
+    W4,
+    /// Sharing a file
+    W5,
+    /// Sharing a tree of small files
+    W5Tree,
+    /// A very small file, end to end
+    W6,
+    /// One file, from one to one, killed half way and begun again
+    W7,
+    /// A minute of nothing
+    W8,
+    /// Reading 1 MiB in the middle of a file that is not here
+    W9,
+}
+
+/// How much there is to do.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Scale {
+    /// Bytes of the file, if not what the workload says.
+    pub size: Option<u64>,
+    /// Files of the tree, if not what the workload says.
+    pub files: Option<u64>,
+}
+
+impl Workload {
+    /// Everything but the idle minute, which takes one.
+    pub fn usual() -> Vec<Self> {
+        let all = Self::value_variants().iter().copied();
+        all.filter(|workload| *workload != Self::W8).collect()
+    }
+
+    /// What it is called on the command line.
+    pub fn name(self) -> String {
+        let value = self.to_possible_value().expect("no workload is hidden");
+        value.get_name().to_owned()
+    }
+
+    /// What it is, in a few words.
+    pub fn about(self) -> String {
+        let value = self.to_possible_value().expect("no workload is hidden");
+        value
+            .get_help()
+            .expect("every workload has a line of help")
+            .to_string()
+    }
+
+    /// What is moved or shared.
+    pub fn shape(self, scale: Scale) -> Shape {
+        let file = |usual: u64| Shape::File(scale.size.unwrap_or(usual));
+        match self {
+            Self::W4 | Self::W5Tree => Shape::Tree(scale.files.unwrap_or(10_000), SMALL),
+            Self::W3b => file(256 * MIB),
+            Self::W6 => Shape::File(100 * KIB),
+            Self::W8 => Shape::File(MIB),
+            _ => file(GIB),
+        }
+    }
+
+    /// Sources and fetchers.
+    pub fn crowd(self) -> (usize, usize) {
+        match self {
+            Self::W2 => (4, 1),
+            Self::W3 => (1, 4),
+            Self::W3b => (1, 16),
+            _ => (1, 1),
+        }
+    }
+
+    /// Counted runs for each that was asked for: what takes milliseconds is cheap, and noisier.
+    pub fn repeat(self) -> usize {
+        match self {
+            Self::W6 | Self::W9 => 5,
+            _ => 1,
+        }
+    }
+}
