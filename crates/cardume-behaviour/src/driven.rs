@@ -129,8 +129,13 @@ impl<D: Driver> NetworkBehaviour for Driven<D> {
         addresses: &[Multiaddr],
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        self.inner
-            .handle_pending_outbound_connection(id, peer, addresses, role)
+        let mut known = self
+            .inner
+            .handle_pending_outbound_connection(id, peer, addresses, role)?;
+        if let Some(peer) = peer {
+            self.driver.on_dial(&mut self.inner, &peer, &mut known);
+        }
+        Ok(known)
     }
 
     fn handle_established_outbound_connection(

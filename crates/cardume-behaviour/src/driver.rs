@@ -4,6 +4,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use libp2p_core::Multiaddr;
+use libp2p_identity::PeerId;
 use libp2p_swarm::{FromSwarm, NetworkBehaviour};
 
 /// The event type of a behaviour.
@@ -54,6 +56,11 @@ pub trait Driver: Send + 'static {
     fn sees(&mut self, event: &FromSwarm<'_>) -> bool {
         let _ = event;
         true
+    }
+
+    /// Takes from `addresses`, at which the inner behaviour would dial `peer`, those that it should not.
+    fn on_dial(&mut self, inner: &mut Self::Inner, peer: &PeerId, addresses: &mut Vec<Multiaddr>) {
+        let _ = (inner, peer, addresses);
     }
 
     /// Finishes work already taken: answers that are due, callers that have gone, timers.

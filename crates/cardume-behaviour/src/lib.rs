@@ -4,7 +4,8 @@
 //! of the libp2p behaviour inside it, and with work that it has already taken. [`Driven`] turns a driver
 //! into a `NetworkBehaviour`, and [`Mailbox`] is how the rest of the program asks it for something.
 //! An [`Onlooker`] is a part without a protocol: it watches, refuses and gives orders, and [`Onlooking`]
-//! puts it into the swarm. [`Listening`] is what features agree on about the links that the swarm is on.
+//! puts it into the swarm. [`Listening`] and [`Scope`] are what features agree on about the links that the swarm
+//! is on, and how far an address reaches.
 //!
 //! It deliberately knows no feature, spawns nothing, routes no events and keeps no map of pending calls:
 //! an answer travels in the oneshot channel that its command carries.
@@ -29,6 +30,7 @@ mod driver;
 mod listening;
 mod mailbox;
 mod onlooker;
+mod scope;
 
 pub use self::{
     driven::Driven,
@@ -36,4 +38,5 @@ pub use self::{
     listening::Listening,
     mailbox::{Closed, Mailbox},
     onlooker::{Onlooker, Onlooking},
+    scope::Scope,
 };

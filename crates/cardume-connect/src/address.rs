@@ -1,35 +1,11 @@
 //! How far an address reaches, and which addresses are worth keeping.
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
+use cardume_behaviour::Scope;
 use multiaddr::{Multiaddr, Protocol};
 
 /// Longer addresses are forgotten: no transport of ours needs as much, and every one of them is stored.
 const MAX_LENGTH: usize = 256;
-
-/// How far an address reaches; the order is that of distance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Scope {
-    /// This host only: loopback and in-process addresses.
-    Host,
-    /// A private network: RFC 1918, link-local, unique local, shared address space.
-    Private,
-    /// Anywhere.
-    Public,
-}
-
-impl Scope {
-    pub(crate) const ALL: [Self; 3] = [Self::Host, Self::Private, Self::Public];
-}
-
-/// How far `address` reaches. A name reaches anywhere, since only its owner knows better.
-pub(crate) fn scope(address: &Multiaddr) -> Scope {
-    match address.iter().next() {
-        Some(Protocol::Memory(_)) => Scope::Host,
-        Some(Protocol::Ip4(ip)) => scope_of_ip(IpAddr::V4(ip)),
-        Some(Protocol::Ip6(ip)) => scope_of_ip(IpAddr::V6(ip)),
-        _ => Scope::Public,
-    }
-}
 
 /// How far away the peer at the other end of a connection has to be taken to be.
 ///
@@ -39,13 +15,13 @@ pub(crate) fn distance(remote: &Multiaddr) -> Scope {
     if shared || is_relayed(remote) {
         Scope::Public
     } else {
-        scope(remote)
+        Scope::of(remote)
     }
 }
 
 /// Whether `address` may be told to, or believed of, a peer at this distance.
 pub(crate) fn is_visible(address: &Multiaddr, distance: Scope) -> bool {
-    scope(address) >= distance
+    Scope::of(address) >= distance
 }
 
 /// The IP address that `address` starts with; IPv4 inside IPv6 is unwrapped.
@@ -95,23 +71,10 @@ pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
     address.iter().any(|part| matches!(part, Protocol::P2pCircuit))
 }
 
-fn scope_of_ip(ip: IpAddr) -> Scope {
-    match ip.to_canonical() {
-        ip if ip.is_loopback() => Scope::Host,
-        IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() || is_shared(ip) => Scope::Private,
-        IpAddr::V6(ip) if is_local(ip) => Scope::Private,
-        _ => Scope::Public,
-    }
-}
-
 /// 100.64.0.0/10, RFC 6598: between the customers of one provider.
 fn is_shared(ip: Ipv4Addr) -> bool {
     let [first, second, ..] = ip.octets();
     first == 100 && second & 0b1100_0000 == 64
-}
-
-fn is_local(ip: Ipv6Addr) -> bool {
-    ip.is_unicast_link_local() || ip.is_unique_local()
 }
 
 #[cfg(test)]
@@ -120,30 +83,6 @@ mod tests {
 
     fn address(text: &str) -> Multiaddr {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn an_address_reaches_as_far_as_its_ip() {
-        for (text, expected) in [
-            ("/memory/7", Scope::Host),
-            ("/ip4/127.0.0.1/tcp/1", Scope::Host),
-            ("/ip6/::1/tcp/1", Scope::Host),
-            ("/ip6/::ffff:127.0.0.1/tcp/1", Scope::Host),
-            ("/ip4/10.1.2.3/tcp/1", Scope::Private),
-            ("/ip4/172.31.0.1/udp/1/quic-v1", Scope::Private),
-            ("/ip4/192.168.1.9/tcp/1", Scope::Private),
-            ("/ip4/169.254.3.4/tcp/1", Scope::Private),
-            ("/ip4/100.64.0.1/tcp/1", Scope::Private),
-            ("/ip6/fe80::1/tcp/1", Scope::Private),
-            ("/ip6/fd00::1/tcp/1", Scope::Private),
-            ("/ip6/::ffff:192.168.1.1/tcp/1", Scope::Private),
-            ("/ip4/100.128.0.1/tcp/1", Scope::Public),
-            ("/ip4/172.32.0.1/tcp/1", Scope::Public),
-            ("/ip6/2001:db8::1/tcp/1", Scope::Public),
-            ("/dns4/example.org/tcp/1", Scope::Public),
-        ] {
-            assert_eq!(scope(&address(text)), expected, "{text}");
-        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use cardume_behaviour::Scope;
 use libp2p_core::{Endpoint, Multiaddr, transport::PortUse};
 use libp2p_identify as identify;
 use libp2p_identity::{PeerId, PublicKey};
@@ -16,7 +17,7 @@ use libp2p_swarm::{
     THandlerInEvent, THandlerOutEvent, ToSwarm, behaviour::ConnectionEstablished,
 };
 
-use crate::address::{Scope, bare, distance, is_dialable, is_visible, scope};
+use crate::address::{bare, distance, is_dialable, is_visible};
 
 /// Addresses believed of one peer; it could name hundreds in one message, each of which would be dialled.
 const MAX_ADDRESSES: usize = 16;
@@ -141,7 +142,7 @@ impl Scoped {
             }
             // What a peer on our own network saw of us says nothing about the outside.
             ToSwarm::NewExternalAddrCandidate(observed) => (from == Scope::Public
-                && scope(&observed) == Scope::Public)
+                && Scope::of(&observed) == Scope::Public)
                 .then(|| ToSwarm::NewExternalAddrCandidate(bare(&observed))),
             action => Some(action),
         }

@@ -5,11 +5,11 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use cardume_behaviour::{Listening, Onlooker};
+use cardume_behaviour::{Listening, Onlooker, Scope};
 use libp2p_core::Multiaddr;
 use libp2p_swarm::{ConnectionDenied, ConnectionId, FromSwarm};
 
-use crate::address::{Scope, ip, scope};
+use crate::address::ip;
 
 /// Customers that one IPv6 site may look like before they count as one source.
 const CUSTOMERS: u32 = 8;
@@ -28,7 +28,7 @@ enum Source {
 impl Source {
     /// Everything that a connection counts for; nothing for this host and private networks.
     fn of(remote: &Multiaddr) -> Vec<Self> {
-        match ip(remote).filter(|_| scope(remote) == Scope::Public) {
+        match ip(remote).filter(|_| Scope::of(remote) == Scope::Public) {
             Some(IpAddr::V4(ip)) => vec![Self::V4(ip)],
             Some(IpAddr::V6(ip)) => {
                 let [a, b, c, d, e, f, g, ..] = ip.octets();

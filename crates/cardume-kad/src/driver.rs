@@ -7,15 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cardume_behaviour::Driver;
+use cardume_behaviour::{Driver, Scope};
 use libp2p_identity::PeerId;
 use libp2p_kad::{self as kad, InboundRequest, QueryResult, RecordKey as Key};
 use libp2p_swarm::FromSwarm;
+use multiaddr::Multiaddr;
 use tokio::time::{Sleep, sleep};
 
 use crate::{
     Config,
-    address::is_local,
     announce::Announcements,
     command::Command,
     handle::{KadError, Status},
@@ -113,16 +113,23 @@ impl Kad {
         }
     }
 
+    /// Lets everybody know how far away the farthest peer is.
+    fn settle(&mut self, dht: &mut Dht) {
+        let farthest = self.reach.farthest();
+        let speaker = self.reach.farthest_of(|peer| self.routing.speaks(peer));
+        dht.store_mut().show(farthest);
+        self.routing.settle(dht, farthest, speaker);
+    }
+
     fn on_request(&mut self, dht: &mut Dht, request: InboundRequest) {
         match request {
             // The behaviour takes an announcement only from the provider itself.
             InboundRequest::AddProvider {
                 record: Some(mut record),
             } => {
-                if self.reach.is_wide() {
-                    record.addresses.retain(|a| !is_local(a));
-                }
                 let provider = record.provider;
+                let distance = self.reach.farthest_of(|peer| *peer == provider);
+                record.addresses.retain(|a| Scope::of(a) >= distance);
                 if let Err(error) = dht.store_mut().offer_provider(record) {
                     tracing::debug!(%provider, %error, "a provider was not taken");
                 }
@@ -181,7 +188,10 @@ impl Driver for Kad {
     fn on_event(&mut self, inner: &mut Inner, event: InnerEvent) -> Option<Infallible> {
         match event {
             InnerEvent::Dht(event) => self.on_dht_event(&mut inner.dht, event),
-            InnerEvent::Speakers(heard) => self.routing.on_heard(&mut inner.dht, heard),
+            InnerEvent::Speakers(heard) => {
+                self.routing.on_heard(&mut inner.dht, heard);
+                self.settle(&mut inner.dht);
+            }
         }
         None
     }
@@ -189,6 +199,11 @@ impl Driver for Kad {
     fn on_swarm_event(&mut self, inner: &mut Inner, event: &FromSwarm<'_>) {
         self.reach.on_swarm_event(&mut inner.dht, event);
         self.routing.on_swarm_event(&mut inner.dht, event);
+        self.settle(&mut inner.dht);
+    }
+
+    fn on_dial(&mut self, inner: &mut Inner, peer: &PeerId, addresses: &mut Vec<Multiaddr>) {
+        addresses.retain(|address| self.routing.believes(&mut inner.dht, peer, address));
     }
 
     fn sees(&mut self, event: &FromSwarm<'_>) -> bool {
@@ -197,7 +212,7 @@ impl Driver for Kad {
 
     fn poll_local(&mut self, inner: &mut Inner, cx: &mut Context<'_>) -> Poll<()> {
         let dht = &mut inner.dht;
-        let lookups = self.lookups.poll(dht, cx);
+        let lookups = self.lookups.poll(dht, &self.routing, cx);
         let announcements = self.announcements.poll(dht, cx);
         let sweep = self.poll_sweep(dht, cx);
         if lookups.is_ready() || announcements.is_ready() || sweep.is_ready() {

@@ -8,7 +8,7 @@ use std::{
 
 use libp2p_core::Endpoint;
 use libp2p_identity::PeerId;
-use libp2p_kad::{GetProvidersOk, RecordKey as Key, store::RecordStore as _};
+use libp2p_kad::{GetProvidersOk, RecordKey as Key};
 use libp2p_swarm::{ConnectionId, NetworkBehaviour as _};
 use multiaddr::Multiaddr;
 use tokio::sync::mpsc;
@@ -62,12 +62,12 @@ impl Providers {
         let GetProvidersOk::FoundProviders { providers, .. } = found else {
             return false;
         };
-        let stored = dht.store_mut().providers(&self.key);
+        let stored: Vec<_> = dht.store_mut().announced(&self.key).cloned().collect();
         for peer in providers {
             if peer == *local || self.told.contains(&peer) || self.told.len() >= MAX_FOUND {
                 continue;
             }
-            let mut addresses = addresses(dht, &peer);
+            let mut addresses = addresses(dht, routing, &peer);
             for record in stored.iter().filter(|record| record.provider == peer) {
                 append(&mut addresses, &peer, record.addresses.iter().cloned());
             }
@@ -102,11 +102,13 @@ impl Providers {
 /// Where a peer is, by the routing table and the lookups that run.
 ///
 /// This is what the behaviour answers when the swarm dials the peer, and has no side effects there.
-pub(crate) fn addresses(dht: &mut Dht, peer: &PeerId) -> Vec<Multiaddr> {
+pub(crate) fn addresses(dht: &mut Dht, routing: &Routing, peer: &PeerId) -> Vec<Multiaddr> {
     let id = ConnectionId::new_unchecked(0);
     let known = dht.handle_pending_outbound_connection(id, Some(*peer), &[], Endpoint::Dialer);
     let mut addresses = Vec::new();
-    append(&mut addresses, peer, known.unwrap_or_default());
+    let mut known = known.unwrap_or_default();
+    known.retain(|address| routing.believes(dht, peer, address));
+    append(&mut addresses, peer, known);
     addresses
 }
 

@@ -67,7 +67,7 @@ impl Lookups {
     }
 
     /// Ends what nobody waits for any more, and starts what has a place.
-    pub(crate) fn poll(&mut self, dht: &mut Dht, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, dht: &mut Dht, routing: &Routing, cx: &mut Context<'_>) -> Poll<()> {
         let mut moved = false;
         self.running.retain(|id, lookup| {
             let gone = lookup.poll_gone(cx).is_ready();
@@ -83,13 +83,13 @@ impl Lookups {
             };
             moved = true;
             if !lookup.is_abandoned() {
-                self.start(dht, lookup);
+                self.start(dht, routing, lookup);
             }
         }
         if moved { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    fn start(&mut self, dht: &mut Dht, lookup: Lookup) {
+    fn start(&mut self, dht: &mut Dht, routing: &Routing, lookup: Lookup) {
         let alone = table_size(dht) == 0;
         let (id, running) = match lookup {
             Lookup::Providers(key, found) => {
@@ -98,7 +98,7 @@ impl Lookups {
                 (id, Running::Providers(Providers::new(key, found)))
             }
             Lookup::Find(peer, reply) => {
-                let known = addresses(dht, &peer);
+                let known = addresses(dht, routing, &peer);
                 if !known.is_empty() {
                     let addresses = known;
                     let _ = reply.send(Ok(vec![Provider { peer, addresses }]));
@@ -168,7 +168,11 @@ impl Lookups {
                 lookup.on_end();
             }
             (Some(Running::Find(peer, reply)), QueryResult::GetClosestPeers(result)) => {
-                let _ = reply.send(found_peer(peer, result));
+                let mut found = found_peer(peer, result);
+                for provider in found.iter_mut().flatten() {
+                    provider.addresses.retain(|a| routing.believes(dht, &peer, a));
+                }
+                let _ = reply.send(found);
             }
             (Some(Running::Get(mut votes, reply)), QueryResult::GetRecord(result)) => {
                 let timed_out = matches!(result, Err(GetRecordError::Timeout { .. }));

@@ -1,6 +1,8 @@
-//! Where this node is: on a local network or a wide one, and which of its addresses it says there.
+//! How far this node's peers are, and which of its addresses it says to them.
 use std::collections::HashMap;
 
+use cardume_behaviour::Scope;
+use libp2p_identity::PeerId;
 use libp2p_kad as kad;
 use libp2p_swarm::{
     ConnectionId, FromSwarm, NetworkBehaviour as _,
@@ -8,16 +10,16 @@ use libp2p_swarm::{
 };
 use multiaddr::Multiaddr;
 
-use crate::{address::is_local, config::Mode, inner::Dht};
+use crate::{address::distance, config::Mode, inner::Dht};
 
 /// Our connections and addresses, as far as the DHT's behaviour depends on them.
 #[derive(Debug)]
 pub(crate) struct Reach {
     mode: Mode,
-    connections: HashMap<ConnectionId, bool>,
-    wide: usize,
+    connections: HashMap<ConnectionId, (PeerId, Scope)>,
     external: Vec<Multiaddr>,
-    hidden: bool,
+    /// The inner behaviour is told of addresses that reach as far.
+    shown: Scope,
     told: Option<kad::Mode>,
 }
 
@@ -26,26 +28,32 @@ impl Reach {
         Self {
             mode,
             connections: HashMap::new(),
-            wide: 0,
             external: Vec::new(),
-            hidden: false,
+            shown: Scope::Host,
             told: None,
         }
     }
 
-    /// Whether any peer is connected over a public address.
-    pub(crate) fn is_wide(&self) -> bool {
-        self.wide > 0
+    /// How far away the farthest peer is.
+    pub(crate) fn farthest(&self) -> Scope {
+        self.farthest_of(|_| true)
+    }
+
+    /// How far away the farthest of those peers is.
+    pub(crate) fn farthest_of(&self, which: impl Fn(&PeerId) -> bool) -> Scope {
+        let of_them = self.connections.values().filter(|(peer, _)| which(peer));
+        of_them.map(|(_, distance)| *distance).max().unwrap_or_default()
     }
 
     /// Whether the inner behaviour may be told.
     ///
-    /// On a wide network it does not learn addresses of a local one, for it would say them to strangers.
+    /// It does not learn addresses that mean nothing, or another host, where its farthest peer is: it says
+    /// all that it knows to everybody.
     /// It never learns listen addresses, confirmed or not: it would say those as well, and on each of them
     /// ask an empty routing table for a way in, and warn of that.
     pub(crate) fn sees(&self, event: &FromSwarm<'_>) -> bool {
         match event {
-            FromSwarm::ExternalAddrConfirmed(e) => !(self.hidden && is_local(e.addr)),
+            FromSwarm::ExternalAddrConfirmed(e) => Scope::of(e.addr) >= self.shown,
             FromSwarm::NewListenAddr(_) => false,
             _ => true,
         }
@@ -54,13 +62,13 @@ impl Reach {
     pub(crate) fn on_swarm_event(&mut self, dht: &mut Dht, event: &FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(e) => {
-                self.connected(e.connection_id, e.endpoint.get_remote_address());
+                self.connected(e.connection_id, e.peer_id, e.endpoint.get_remote_address());
             }
-            FromSwarm::AddressChange(e) => self.connected(e.connection_id, e.new.get_remote_address()),
+            FromSwarm::AddressChange(e) => {
+                self.connected(e.connection_id, e.peer_id, e.new.get_remote_address())
+            }
             FromSwarm::ConnectionClosed(e) => {
-                if self.connections.remove(&e.connection_id) == Some(true) {
-                    self.wide -= 1;
-                }
+                self.connections.remove(&e.connection_id);
             }
             FromSwarm::ExternalAddrConfirmed(e) if !self.external.contains(e.addr) => {
                 self.external.push(e.addr.clone());
@@ -79,37 +87,38 @@ impl Reach {
             dht.set_mode(Some(mode));
             self.told = Some(mode);
         }
-        if self.hidden != self.is_wide() {
-            self.hidden = self.is_wide();
-            self.replay(dht);
-        }
+        let farthest = self.farthest();
+        let before = std::mem::replace(&mut self.shown, farthest);
+        self.replay(before, dht);
     }
 
-    fn connected(&mut self, id: ConnectionId, remote: &Multiaddr) {
-        let wide = !is_local(remote);
-        let before = self.connections.insert(id, wide);
-        self.wide -= usize::from(before == Some(true));
-        self.wide += usize::from(wide);
+    fn connected(&mut self, id: ConnectionId, peer: PeerId, remote: &Multiaddr) {
+        self.connections.insert(id, (peer, distance(remote)));
     }
 
     fn rule(&self) -> kad::Mode {
         match self.mode {
             Mode::Server => kad::Mode::Server,
             Mode::Client => kad::Mode::Client,
-            Mode::Auto if !self.is_wide() => kad::Mode::Server,
-            Mode::Auto if self.external.iter().any(|a| !is_local(a)) => kad::Mode::Server,
+            Mode::Auto if self.farthest() < Scope::Public => kad::Mode::Server,
+            Mode::Auto if self.external.iter().any(|a| Scope::of(a) == Scope::Public) => kad::Mode::Server,
             Mode::Auto => kad::Mode::Client,
         }
     }
 
-    /// Takes local addresses away from the inner behaviour, or gives them back.
-    fn replay(&self, dht: &mut Dht) {
-        for addr in self.external.iter().filter(|a| is_local(a)) {
-            dht.on_swarm_event(if self.hidden {
-                FromSwarm::ExternalAddrExpired(ExternalAddrExpired { addr })
-            } else {
-                FromSwarm::ExternalAddrConfirmed(ExternalAddrConfirmed { addr })
-            });
+    /// Takes addresses away from the inner behaviour, or gives them back, after another was shown `before`.
+    fn replay(&self, before: Scope, dht: &mut Dht) {
+        for addr in &self.external {
+            let reach = Scope::of(addr);
+            match (reach >= before, reach >= self.shown) {
+                (true, false) => {
+                    dht.on_swarm_event(FromSwarm::ExternalAddrExpired(ExternalAddrExpired { addr }));
+                }
+                (false, true) => {
+                    dht.on_swarm_event(FromSwarm::ExternalAddrConfirmed(ExternalAddrConfirmed { addr }));
+                }
+                _ => {}
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{
     time::Instant,
 };
 
+use cardume_behaviour::Scope;
 use libp2p_identity::PeerId;
 use libp2p_kad::{
     KBucketDistance as Distance, KBucketKey, ProviderRecord, Record, RecordKey as Key,
@@ -82,6 +83,8 @@ pub struct Records {
     providers: HashMap<Key, Vec<ProviderRecord>>,
     provider_shares: Ledger,
     journal: Journal,
+    /// Others are told addresses that reach as far.
+    shown: Scope,
 }
 
 impl Records {
@@ -97,6 +100,7 @@ impl Records {
             providers: HashMap::new(),
             provider_shares: Ledger::default(),
             journal,
+            shown: Scope::Host,
         }
     }
 
@@ -121,6 +125,16 @@ impl Records {
     /// How many keys this node provides.
     pub(crate) fn provided_keys(&self) -> usize {
         self.provided.len()
+    }
+
+    /// From now on tells others only addresses that reach as far as `scope`.
+    pub(crate) fn show(&mut self, scope: Scope) {
+        self.shown = scope;
+    }
+
+    /// What others have announced of a key, with every address.
+    pub(crate) fn announced(&self, key: &Key) -> impl Iterator<Item = &ProviderRecord> {
+        self.providers.get(key).into_iter().flatten()
     }
 
     /// Takes a key of our own.
@@ -366,7 +380,10 @@ impl RecordStore for Records {
             .provided
             .get(key)
             .map(|key| ProviderRecord::new(key.clone(), self.local, Vec::new()));
-        let others = self.providers.get(key).into_iter().flatten().cloned();
+        let others = self.announced(key).cloned().map(|mut record| {
+            record.addresses.retain(|a| Scope::of(a) >= self.shown);
+            record
+        });
         ours.into_iter().chain(others).collect()
     }
 

@@ -4,6 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cardume_behaviour::{Listening, Scope};
 use libp2p_identity::PeerId;
 use libp2p_kad as kad;
 use libp2p_swarm::{DialError, FromSwarm};
@@ -44,6 +45,11 @@ pub(crate) struct Routing {
     heard: HashMap<PeerId, Vec<Multiaddr>>,
     heard_order: VecDeque<PeerId>,
     failures: HashMap<PeerId, (u32, Instant)>,
+    listening: Listening,
+    /// How far away the farthest connected peer is, which may be told of anything in the table.
+    told: Scope,
+    /// How far away the farthest peer is that answers lookups, which may have said anything in them.
+    heard_from: Scope,
 }
 
 impl Routing {
@@ -51,7 +57,43 @@ impl Routing {
         self.connected.contains(peer)
     }
 
+    /// Whether the peer has said that it speaks our protocol.
+    pub(crate) fn speaks(&self, peer: &PeerId) -> bool {
+        self.speakers.contains(peer)
+    }
+
+    /// Notes how far away the farthest of all connected peers is, and of those that speak our protocol.
+    ///
+    /// Addresses of this host leave the table when another host is told what is in it.
+    pub(crate) fn settle(&mut self, dht: &mut Dht, farthest: Scope, speaker: Scope) {
+        self.heard_from = speaker;
+        let before = std::mem::replace(&mut self.told, farthest);
+        if before > Scope::Host || farthest == Scope::Host {
+            return;
+        }
+        let mut local = Vec::new();
+        for bucket in dht.kbuckets() {
+            for entry in bucket.iter() {
+                let addresses = entry.node.value.iter().filter(|a| Scope::of(a) == Scope::Host);
+                local.extend(addresses.map(|address| (*entry.node.key.preimage(), address.clone())));
+            }
+        }
+        for (peer, address) in local {
+            dht.remove_address(&peer, &address);
+        }
+    }
+
+    /// Whether an address that the DHT knows of a peer is worth a dial.
+    ///
+    /// Who said it in a lookup is not known any more. As far as it could have been somebody on the internet,
+    /// an address of a private network would have us knock at doors of our own; such addresses are taken
+    /// from the peer itself and from the link, and stand in the table then.
+    pub(crate) fn believes(&self, dht: &mut Dht, peer: &PeerId, address: &Multiaddr) -> bool {
+        Scope::of(address) >= self.heard_from || has_address(dht, peer, address)
+    }
+
     pub(crate) fn on_swarm_event(&mut self, dht: &mut Dht, event: &FromSwarm<'_>) {
+        self.listening.on_swarm_event(event);
         match event {
             FromSwarm::NewExternalAddrOfPeer(e) => self.learn(dht, e.peer_id, e.addr),
             FromSwarm::ConnectionEstablished(e) => {
@@ -84,7 +126,7 @@ impl Routing {
         }
         self.heard_order.retain(|p| *p != peer);
         for address in self.heard.remove(&peer).unwrap_or_default() {
-            admit(dht, &peer, address);
+            self.admit(dht, &peer, address);
         }
     }
 
@@ -95,7 +137,7 @@ impl Routing {
     pub(crate) fn learn(&mut self, dht: &mut Dht, peer: PeerId, address: &Multiaddr) {
         let unproven = !self.is_connected(&peer) && table_size(dht) < SMALL_TABLE;
         if unproven || self.speakers.contains(&peer) || is_in_table(dht, &peer) {
-            admit(dht, &peer, address.clone());
+            self.admit(dht, &peer, address.clone());
         } else {
             self.remember(peer, address);
         }
@@ -141,6 +183,29 @@ impl Routing {
             tracing::debug!(%peer, "left the routing table, for it does not answer");
         }
     }
+
+    /// Puts an address into the table, unless its subnet has enough peers there or the peer enough addresses.
+    fn admit(&self, dht: &mut Dht, peer: &PeerId, address: Multiaddr) {
+        let elsewhere = self.told > Scope::Host && Scope::of(&address) == Scope::Host;
+        let mut table = 0;
+        let mut bucket = 0;
+        // A link of ours is a local network, whatever addresses it has.
+        if let Some(subnet) = subnet(&address).filter(|_| !self.listening.is_on_link(&address)) {
+            let same = |a: &Multiaddr| self::subnet(a) == Some(subnet);
+            table = dht.kbuckets().map(|b| neighbours(&b, peer, same)).sum();
+            bucket = dht.kbucket(*peer).map_or(0, |b| neighbours(&b, peer, same));
+        }
+        let addresses = dht.kbucket(*peer).map_or(0, |b| {
+            let own = b.iter().find(|e| e.node.key.preimage() == peer);
+            own.map_or(0, |e| e.node.value.len())
+        });
+        let crowded = table >= SUBNET_IN_TABLE || bucket >= SUBNET_IN_BUCKET;
+        if elsewhere || crowded || addresses >= MAX_ADDRESSES {
+            tracing::debug!(%peer, %address, "not admitted to the routing table");
+            return;
+        }
+        dht.add_address(peer, address);
+    }
 }
 
 /// Peers in the table.
@@ -153,24 +218,14 @@ fn is_in_table(dht: &mut Dht, peer: &PeerId) -> bool {
         .is_some_and(|bucket| bucket.iter().any(|e| e.node.key.preimage() == peer))
 }
 
-/// Puts an address into the table, unless its subnet has enough peers there or the peer enough addresses.
-fn admit(dht: &mut Dht, peer: &PeerId, address: Multiaddr) {
-    let mut table = 0;
-    let mut bucket = 0;
-    if let Some(subnet) = subnet(&address) {
-        let same = |a: &Multiaddr| self::subnet(a) == Some(subnet);
-        table = dht.kbuckets().map(|b| neighbours(&b, peer, same)).sum();
-        bucket = dht.kbucket(*peer).map_or(0, |b| neighbours(&b, peer, same));
-    }
-    let addresses = dht.kbucket(*peer).map_or(0, |b| {
-        let own = b.iter().find(|e| e.node.key.preimage() == peer);
-        own.map_or(0, |e| e.node.value.len())
-    });
-    if table >= SUBNET_IN_TABLE || bucket >= SUBNET_IN_BUCKET || addresses >= MAX_ADDRESSES {
-        tracing::debug!(%peer, %address, "not admitted to the routing table");
-        return;
-    }
-    dht.add_address(peer, address);
+fn has_address(dht: &mut Dht, peer: &PeerId, address: &Multiaddr) -> bool {
+    let Ok(full) = address.clone().with_p2p(*peer) else {
+        return false;
+    };
+    dht.kbucket(*peer).is_some_and(|bucket| {
+        let mut own = bucket.iter().filter(|e| e.node.key.preimage() == peer);
+        own.any(|e| e.node.value.iter().any(|a| *a == full))
+    })
 }
 
 fn neighbours(

@@ -60,7 +60,7 @@ impl Place {
     fn is_told(&self, address: &str) -> bool {
         let address: Multiaddr = address.parse().unwrap();
         let known = self.reach.external.contains(&address);
-        known && !(self.reach.hidden && is_local(&address))
+        known && Scope::of(&address) >= self.reach.shown
     }
 }
 
@@ -121,4 +121,19 @@ fn local_addresses_are_hidden_while_any_peer_is_on_a_wide_network() {
     place.tell(event);
     place.disconnect(1, "/ip6/2001:db8::1/udp/4011/quic-v1");
     assert!(place.is_told(local) && place.is_told("/ip4/10.0.0.10/tcp/4011"));
+}
+
+#[test]
+fn loopback_addresses_are_told_while_every_peer_is_on_this_host() {
+    let (host, private) = ("/ip4/127.0.0.1/tcp/4011", "/ip4/10.0.0.9/tcp/4011");
+    let mut place = Place::new(Mode::Auto);
+    place.external(host);
+    place.external(private);
+    place.connect(1, "/ip4/127.0.0.1/tcp/4012");
+    assert!(place.is_told(host) && place.is_told(private));
+    place.connect(2, "/ip4/10.0.0.7/tcp/4011");
+    assert!(!place.is_told(host) && place.is_told(private));
+    assert_eq!(place.dht.mode(), kad::Mode::Server);
+    place.disconnect(2, "/ip4/10.0.0.7/tcp/4011");
+    assert!(place.is_told(host));
 }

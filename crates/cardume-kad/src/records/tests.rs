@@ -130,3 +130,23 @@ fn changes_that_find_the_queue_full_are_counted_and_block_nothing() {
     assert!(records.unsaved() > 0);
     assert_eq!(records.provider_shares.len(), 10_000);
 }
+
+#[test]
+fn others_are_told_addresses_that_mean_something_where_they_are() {
+    let mut records = records(128, 128);
+    let mut offered = provider(b"key", PeerId::random());
+    offered.addresses = [
+        "/ip4/127.0.0.1/tcp/1",
+        "/ip4/10.0.0.7/tcp/1",
+        "/ip4/203.0.113.7/tcp/1",
+    ]
+    .map(|text| text.parse().unwrap())
+    .to_vec();
+    records.offer_provider(offered).unwrap();
+    let key = Key::new(b"key");
+    for (scope, told) in [(Scope::Host, 3), (Scope::Private, 2), (Scope::Public, 1)] {
+        records.show(scope);
+        assert_eq!(records.providers(&key)[0].addresses.len(), told, "{scope:?}");
+        assert_eq!(records.announced(&key).next().unwrap().addresses.len(), 3);
+    }
+}
