@@ -75,7 +75,9 @@ impl From<cardume_behaviour::Closed> for Refused {
 impl From<FetchError> for Refused {
     fn from(error: FetchError) -> Self {
         let code = match &error {
-            FetchError::NotFound { .. } | FetchError::NoSuchPath { .. } => Code::NotFound,
+            FetchError::NotFound { .. } | FetchError::Gone { .. } | FetchError::NoSuchPath { .. } => {
+                Code::NotFound
+            }
             FetchError::Exists { .. } => Code::Conflict,
             FetchError::NoSpace { .. } => Code::NoSpace,
             FetchError::Limit(_) => Code::Limit,

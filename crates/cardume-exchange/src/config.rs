@@ -28,6 +28,9 @@ pub struct Config {
     pub find_timeout: Duration,
     /// How long a fetch that was under way waits for a source to come back before it gives up.
     pub lost_timeout: Duration,
+    /// How long a fetch looks for others once every source it had or was told of has failed for good: lied, no longer has
+    /// the content, or cannot be reached at the addresses given. A deadline of the fetch itself goes before.
+    pub give_up_after: Duration,
     /// Bytes of the description of one directory, at most.
     pub max_manifest: Size,
     /// Entries of one directory, at most.
@@ -54,6 +57,7 @@ impl Default for Config {
             max_waiting: 256,
             find_timeout: Duration::from_secs(30),
             lost_timeout: Duration::from_secs(300),
+            give_up_after: Duration::from_secs(5),
             max_manifest: Size::mib(16),
             max_directory_entries: 100_000,
             max_tree_entries: 1_000_000,

@@ -14,6 +14,12 @@ pub enum FetchError {
         /// What was looked for.
         cid: Cid,
     },
+    /// Those who had it said later that they do not: it changed or was removed there while it was fetched.
+    #[error("nobody has {cid} any more: it was changed or removed where it was shared; what came is kept")]
+    Gone {
+        /// What was being fetched.
+        cid: Cid,
+    },
     /// The directory has no such entry, or an entry on the way is no directory.
     #[error("{path:?} is not in {cid}")]
     NoSuchPath {

@@ -81,6 +81,8 @@ pub(crate) struct Sources {
     rounds: u32,
     denied: bool,
     wanted: bool,
+    /// Peers that the user named, and whether they have failed: what was a source once has not.
+    named: HashMap<PeerId, Named>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +90,13 @@ enum Seen {
     Asking,
     Source,
     Without(Instant),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Named {
+    Unknown,
+    Failed,
+    Source,
 }
 
 impl Sources {
@@ -103,6 +112,7 @@ impl Sources {
             rounds: 0,
             denied: false,
             wanted: true,
+            named: HashMap::new(),
             finder,
         };
         let mut named: HashMap<PeerId, Vec<Multiaddr>> = HashMap::new();
@@ -114,6 +124,7 @@ impl Sources {
         let events = sources.finder.connect.events();
         sources.steps.push(next_event(events));
         sources.steps.push(next_asks(sources.finder.known.subscribe()));
+        sources.named = named.keys().map(|peer| (*peer, Named::Unknown)).collect();
         sources.take_candidates(named.into_iter().collect());
         sources.begin_round();
         sources
@@ -122,6 +133,11 @@ impl Sources {
     /// Whether everybody known was asked and no lookup is under way.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.rounds > 0 && self.asking == 0 && self.lookups == 0 && self.queue.is_empty()
+    }
+
+    /// Whether peers were named, and none of them has it or could be asked.
+    pub(crate) fn named_failed(&self) -> bool {
+        !self.named.is_empty() && self.named.values().all(|named| *named == Named::Failed)
     }
 
     /// Whether somebody has it and refused to give it.
@@ -225,6 +241,13 @@ impl Sources {
             Seen::Without(Instant::now())
         };
         self.seen.insert(peer, seen);
+        if let Some(named) = self.named.get_mut(&peer) {
+            *named = match *named {
+                _ if has.is_some() => Named::Source,
+                Named::Unknown => Named::Failed,
+                known => known,
+            };
+        }
         if has.is_some() {
             self.finder.known.saw(self.root, peer, Instant::now());
             self.pause = FIRST_PAUSE;

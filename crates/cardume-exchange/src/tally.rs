@@ -18,6 +18,8 @@ pub(crate) struct Tally {
     now: Progress,
     bytes: HashMap<PeerId, u64>,
     told: Option<Instant>,
+    /// Whether there is nobody to fetch from, whatever it is doing.
+    is_looking: bool,
 }
 
 impl Tally {
@@ -27,6 +29,7 @@ impl Tally {
             now: Progress::default(),
             bytes: HashMap::new(),
             told: None,
+            is_looking: false,
         }
     }
 
@@ -61,6 +64,14 @@ impl Tally {
         }
     }
 
+    /// Says whether somebody to fetch from is being looked for.
+    pub(crate) fn looking(&mut self, is_looking: bool) {
+        if self.is_looking != is_looking {
+            self.is_looking = is_looking;
+            self.tell_now();
+        }
+    }
+
     pub(crate) const fn fetched_bytes(&self) -> u64 {
         self.now.fetched
     }
@@ -88,6 +99,10 @@ impl Tally {
     fn tell_now(&mut self) {
         self.told = Some(Instant::now());
         self.now.sources = self.sources();
-        self.sender.send_replace(self.now.clone());
+        let mut now = self.now.clone();
+        if self.is_looking && matches!(now.phase, Phase::Manifests | Phase::Content) {
+            now.phase = Phase::FindingPeers;
+        }
+        self.sender.send_replace(now);
     }
 }

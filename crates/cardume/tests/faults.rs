@@ -3,7 +3,6 @@
 use std::{
     fs,
     process::{Child, Stdio},
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
@@ -33,7 +32,7 @@ fn begin_get(taker: &Daemon, cid: &str, peer: &str) -> anyhow::Result<Child> {
     Ok(command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()?)
 }
 
@@ -151,32 +150,27 @@ fn a_thousand_garbage_connections_stop_neither_a_fetch_nor_the_answers() -> anyh
 
 #[test]
 fn a_file_that_changes_while_it_is_fetched_is_never_mixed() -> anyhow::Result<()> {
-    let (giver, cid, address) = giver(150 << 20)?;
+    const SIZE: u64 = 150 << 20;
+    let (giver, cid, address) = giver(SIZE)?;
     let original = fs::read(giver.path().join("film"))?;
-    let taker = Home::new(PROGRAM)?.start()?;
+    let taker = Home::new(PROGRAM)?
+        .set(r#"exchange.give_up_after="1s""#)
+        .start()?;
     let mut get = begin_get(&taker, &cid, &address)?;
     until("some of the file", || Ok(done(&taker)? > 10 << 20))?;
-    files::random_file(&giver.path().join("film"), 150 << 20, 99)?;
+    files::random_file(&giver.path().join("film"), SIZE, 99)?;
     // Nobody has the old content any more, so the command may only end with all of it, or without it.
-    let began = Instant::now();
-    let status = loop {
-        if let Some(status) = get.try_wait()? {
-            break Some(status);
-        }
-        if began.elapsed() > Duration::from_secs(90) {
-            get.kill()?;
-            get.wait()?;
-            break None;
-        }
-        std::thread::park_timeout(Duration::from_millis(50));
-    };
+    until("the end", || Ok(get.try_wait()?.is_some()))?;
+    let output = get.wait_with_output()?;
     let path = taker.path().join("got");
-    match status {
-        Some(status) if status.success() => {
-            ensure!(fs::read(path)? == original, "old content, every byte of it")
-        }
-        _ => ensure!(!path.exists(), "nothing is called done"),
+    if output.status.success() {
+        ensure!(fs::read(path)? == original, "old content, every byte of it");
+        return Ok(());
     }
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(4), "{output:?}");
+    ensure!(said.contains("changed or removed"), "it says why: {said}");
+    ensure!(!path.exists(), "nothing is called done");
     Ok(())
 }
 

@@ -297,7 +297,7 @@ impl Download {
     }
 
     fn credit(&mut self, peer: PeerId, bytes: u64) {
-        self.moved = Instant::now();
+        self.hope.moved(Instant::now());
         if bytes > 0 {
             self.tally.fetched(peer, bytes);
         }

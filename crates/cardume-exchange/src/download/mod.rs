@@ -21,7 +21,7 @@ use futures::{
 };
 use libp2p_identity::PeerId;
 
-use self::check::Checked;
+use self::{check::Checked, hope::Hope};
 use crate::{
     Config, FetchError,
     disk::Disk,
@@ -33,6 +33,7 @@ use crate::{
 
 mod answers;
 mod check;
+mod hope;
 mod peers;
 
 /// Answers being verified or waiting for it; more stay with their peers.
@@ -117,10 +118,7 @@ pub(crate) struct Download {
     checks: FuturesUnordered<BoxFuture<'static, Result<Checked, FetchError>>>,
     cut: FuturesUnordered<BoxFuture<'static, ()>>,
     ready: VecDeque<Event>,
-    /// When something last went forward.
-    moved: Instant,
-    patience: Duration,
-    patience_once_moving: Duration,
+    hope: Hope,
     /// When peers were last asked again for small blobs they did not have.
     forgiven: Instant,
 }
@@ -140,7 +138,6 @@ impl Download {
             window: config.max_window,
             in_flight: config.max_in_flight,
         };
-        let patience = deadline.unwrap_or_else(|| config.find_timeout.get());
         Self {
             root,
             sources: Sources::new(finder.clone(), root, peers),
@@ -158,9 +155,7 @@ impl Download {
             checks: FuturesUnordered::new(),
             cut: FuturesUnordered::new(),
             ready: VecDeque::new(),
-            moved: Instant::now(),
-            patience,
-            patience_once_moving: patience.max(config.lost_timeout.get()),
+            hope: Hope::new(config, deadline),
             forgiven: Instant::now(),
         }
     }
@@ -231,7 +226,7 @@ impl Download {
     /// Runs until something has come.
     ///
     /// # Errors
-    /// `NotFound` when nobody has it (any more), `Corrupt` when only liars do, and what the disk says.
+    /// `NotFound` when nobody has it, `Gone` when nobody has it any more, `Corrupt` when only liars do, and what the disk says.
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.

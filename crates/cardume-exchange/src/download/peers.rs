@@ -1,16 +1,11 @@
-//! Peers that come and go, and when to give up.
-use std::time::{Duration, Instant};
+//! Peers that come and go.
+use std::time::Instant;
 
 use futures::FutureExt;
 use libp2p_identity::PeerId;
 
 use super::{Download, Event};
-use crate::{FetchError, schedule::Ticket, sources::Found};
-
-/// A download with requests out counts as stuck only after this much longer.
-const IN_FLIGHT_GRACE: Duration = Duration::from_secs(60);
-/// How long others are looked for when everybody so far lied.
-const CORRUPT_GRACE: Duration = Duration::from_secs(5);
+use crate::{schedule::Ticket, sources::Found};
 
 impl Download {
     pub(super) fn on_found(&mut self, found: Found) {
@@ -32,6 +27,7 @@ impl Download {
                 return;
             }
         }
+        self.hope.found();
         let first = self.claims.is_empty();
         self.claims.insert(found.peer, found);
         if first {
@@ -67,44 +63,5 @@ impl Download {
         self.abort(tickets);
         self.claims.remove(&peer);
         self.sources.want(self.schedule.peer_count() < self.max_peers);
-    }
-
-    /// When to give up if nothing moves; an error if that is now.
-    pub(super) fn end(&self, now: Instant) -> Result<Instant, FetchError> {
-        let alone = self.schedule.peer_count() == 0;
-        if alone && self.schedule.has_banned() && self.sources.is_exhausted() {
-            let end = self.moved + self.patience.min(CORRUPT_GRACE);
-            if now >= end {
-                return Err(FetchError::Corrupt);
-            }
-            return Ok(end);
-        }
-        let moving = self.tally.fetched_bytes() > 0;
-        let patience = if moving {
-            self.patience_once_moving
-        } else {
-            self.patience
-        };
-        let busy = !self.requests.is_empty() || !self.checks.is_empty();
-        let grace = if alone || !busy {
-            Duration::ZERO
-        } else {
-            IN_FLIGHT_GRACE
-        };
-        let end = self.moved.checked_add(patience.saturating_add(grace));
-        let end = end.unwrap_or_else(|| now + Duration::from_secs(86_400));
-        if now < end || !self.checks.is_empty() {
-            return Ok(end.max(now + Duration::from_millis(10)));
-        }
-        if self.schedule.has_banned() {
-            return Err(FetchError::Corrupt);
-        }
-        if self.sources.was_denied() {
-            return Err(FetchError::Denied(format!(
-                "peers have {} and do not give it to this node",
-                self.root
-            )));
-        }
-        Err(FetchError::NotFound { cid: self.root })
     }
 }

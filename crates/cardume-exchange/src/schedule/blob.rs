@@ -32,6 +32,8 @@ struct Held {
 #[derive(Debug)]
 struct Holder {
     held: Option<Held>,
+    /// Whether its last answer was that it has nothing.
+    refused: bool,
     /// When to ask again; none while a question is out, or when it has everything.
     ask_at: Option<Instant>,
     pause: Duration,
@@ -123,6 +125,7 @@ impl Blob {
     pub(super) fn add_peer(&mut self, peer: PeerId, now: Instant) {
         self.holders.entry(peer).or_insert(Holder {
             held: None,
+            refused: false,
             ask_at: Some(now),
             pause: POLL_PAUSE,
         });
@@ -176,6 +179,7 @@ impl Blob {
             version,
             pieces,
         });
+        holder.refused = false;
         true
     }
 
@@ -183,9 +187,15 @@ impl Blob {
     pub(super) fn lacks(&mut self, peer: &PeerId, now: Instant) {
         if let Some(holder) = self.holders.get_mut(peer) {
             holder.held = None;
+            holder.refused = true;
             holder.ask_at = Some(now + holder.pause);
             holder.pause = (holder.pause * 2).min(MAX_POLL_PAUSE);
         }
+    }
+
+    /// Whether everybody who was asked has nothing of it.
+    pub(super) fn is_refused(&self) -> bool {
+        self.holders.values().all(|holder| holder.refused)
     }
 
     // -- what to ask for
@@ -289,6 +299,17 @@ impl Blob {
                     proven.reopen(piece);
                 }
             }
+        }
+    }
+
+    /// Notes that the answer to a request is here and being verified: nobody else need be asked.
+    pub(super) fn arrived(&mut self, ticket: Ticket, piece: u64) {
+        if let Stage::Proven(proven) = &mut self.stage
+            && let Some(asked) = proven.asked.get_mut(&piece)
+            && let Some(at) = asked.late.iter().position(|late| *late == ticket)
+        {
+            asked.live.push(asked.late.swap_remove(at));
+            proven.open.remove(&piece);
         }
     }
 

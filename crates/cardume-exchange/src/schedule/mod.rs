@@ -158,6 +158,12 @@ impl Schedule {
         self.peers.len()
     }
 
+    /// Whether there are peers, and all of them say that they have nothing of what is wanted (any more).
+    pub(crate) fn is_refused(&self) -> bool {
+        let is_refused = !self.blobs.is_empty() && self.blobs.values().all(Blob::is_refused);
+        is_refused && self.pool.is_empty() && !self.peers.is_empty()
+    }
+
     // -- work
 
     /// Adds a blob whose size is not known; with `only_focus`, just what [`focus`](Self::focus) names is fetched.
@@ -431,6 +437,17 @@ impl Schedule {
         let (share, overdue) = (std::mem::take(&mut sent.share), std::mem::take(&mut sent.overdue));
         // Being verified now; it must not expire.
         sent.due = now + Duration::from_secs(3600);
+        if overdue {
+            match &sent.ask {
+                Ask::Have { .. } => {}
+                Ask::Piece { blob, piece, .. } => {
+                    if let Some(blob) = self.blobs.get_mut(blob) {
+                        blob.arrived(ticket, *piece);
+                    }
+                }
+                Ask::Many { items } => items.iter().for_each(|item| self.pool.arrived(*item)),
+            }
+        }
         if let Some(peer) = self.peers.get_mut(&sent.peer) {
             peer.settled(overdue);
             peer.answered(delay, share, self.bounds.window);

@@ -88,6 +88,15 @@ impl Pool {
         }
     }
 
+    /// Takes back an item that was open again, as an answer with it has come after all.
+    pub(super) fn arrived(&mut self, id: ItemId) {
+        if let Some(item) = self.items.get_mut(&id)
+            && std::mem::take(&mut item.open)
+        {
+            self.open_bytes = self.open_bytes.saturating_sub(item.expected);
+        }
+    }
+
     /// Notes that `peer` does not have an item.
     pub(super) fn refuse(&mut self, id: ItemId, peer: PeerId) {
         if let Some(item) = self.items.get_mut(&id) {

@@ -98,6 +98,7 @@ pub(crate) fn config() -> Config {
     Config {
         find_timeout: cardume_units::Duration::from_secs(3),
         lost_timeout: cardume_units::Duration::from_secs(3),
+        give_up_after: cardume_units::Duration::from_secs(1),
         ..Config::default()
     }
 }

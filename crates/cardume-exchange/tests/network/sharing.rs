@@ -84,7 +84,10 @@ async fn a_file_that_changed_is_taken_off_the_air() {
     fs::write(a.path("film"), noise(15, 3 * MIB)).unwrap();
     let result = b.get(cid, "film", &[&a.address]).await;
     assert!(
-        matches!(result, Err(cardume_exchange::FetchError::NotFound { .. })),
+        matches!(
+            result,
+            Err(cardume_exchange::FetchError::NotFound { .. } | cardume_exchange::FetchError::Gone { .. })
+        ),
         "{result:?}"
     );
     assert!(!b.path("film").exists());
