@@ -1,0 +1,182 @@
+//! What answers, and their absence, change.
+use std::time::{Duration, Instant};
+
+use cardume_content::PieceSet;
+use libp2p_identity::PeerId;
+
+use super::{Ask, BlobId, ItemId, Refusal, Schedule, Sent, Ticket};
+
+impl Schedule {
+    /// Takes in what a peer holds. `false`: it lies.
+    pub(crate) fn on_have(
+        &mut self,
+        ticket: Ticket,
+        now: Instant,
+        size: u64,
+        version: u64,
+        pieces: PieceSet,
+    ) -> bool {
+        let Some(sent) = self.sent.remove(&ticket) else {
+            return true;
+        };
+        self.release(ticket, &sent);
+        let Ask::Have { blob, .. } = sent.ask else {
+            return true;
+        };
+        let blob = self.blobs.get_mut(&blob);
+        blob.is_none_or(|blob| blob.have(&sent.peer, now, size, version, pieces))
+    }
+
+    /// Tells what a peer holds of a blob, learnt elsewhere. `false`: it lies.
+    pub(crate) fn know(
+        &mut self,
+        peer: &PeerId,
+        id: BlobId,
+        now: Instant,
+        size: u64,
+        version: u64,
+        pieces: PieceSet,
+    ) -> bool {
+        let blob = self.blobs.get_mut(&id);
+        blob.is_none_or(|blob| blob.have(peer, now, size, version, pieces))
+    }
+
+    /// Notes an answer with content, which is then verified: [`verified`](Self::verified) or [`ban`](Self::ban) follow.
+    ///
+    /// The piece stays off the list meanwhile.
+    pub(crate) fn on_content(&mut self, ticket: Ticket, now: Instant) {
+        let Some(sent) = self.sent.get_mut(&ticket) else {
+            return;
+        };
+        let delay = now.saturating_duration_since(sent.at);
+        let (share, overdue) = (std::mem::take(&mut sent.share), std::mem::take(&mut sent.overdue));
+        // Being verified now; it must not expire.
+        sent.due = now + Duration::from_secs(3600);
+        if overdue {
+            match &sent.ask {
+                Ask::Have { .. } => {}
+                Ask::Piece { blob, piece, .. } => {
+                    if let Some(blob) = self.blobs.get_mut(blob) {
+                        blob.arrived(ticket, *piece);
+                    }
+                }
+                Ask::Many { items } => items.iter().for_each(|item| self.pool.arrived(*item)),
+            }
+        }
+        if let Some(peer) = self.peers.get_mut(&sent.peer) {
+            peer.settled(overdue);
+            peer.answered(delay, share, self.bounds.window);
+        }
+    }
+
+    /// Notes a piece that is verified and written; returns requests that are not needed any more.
+    pub(crate) fn verified(&mut self, id: BlobId, piece: u64) -> Vec<Ticket> {
+        let Some(blob) = self.blobs.get_mut(&id) else {
+            return Vec::new();
+        };
+        let tickets = blob.verified(piece);
+        self.void(&tickets);
+        tickets
+    }
+
+    /// Notes an item that is verified and kept; whether it was still wanted.
+    pub(crate) fn item_verified(&mut self, id: ItemId) -> bool {
+        self.pool.remove(id)
+    }
+
+    /// Ends a `Many`: what it did not bring is open again; of the rest, `lacking` is what the peer does not have.
+    pub(crate) fn end_many(&mut self, ticket: Ticket, now: Instant, lacking: &[ItemId]) {
+        let Some(sent) = self.sent.remove(&ticket) else {
+            return;
+        };
+        for item in lacking {
+            self.pool.refuse(*item, sent.peer);
+        }
+        self.release(ticket, &sent);
+        if let Ask::Many { items } = &sent.ask
+            && !lacking.is_empty()
+            && lacking.len() * 2 >= items.len()
+            && let Some(peer) = self.peers.get_mut(&sent.peer)
+        {
+            // It is fetching itself: let it get ahead.
+            peer.busy(now + Duration::from_millis(500));
+        }
+    }
+
+    /// Ends a request whose answer was of no use, though honest.
+    pub(crate) fn end(&mut self, ticket: Ticket) {
+        if let Some(sent) = self.sent.remove(&ticket) {
+            self.release(ticket, &sent);
+        }
+    }
+
+    /// Notes that a request brought nothing; `false` if the peer has failed too often and is let go.
+    pub(crate) fn on_refusal(&mut self, ticket: Ticket, now: Instant, refusal: Refusal) -> bool {
+        let Some(sent) = self.sent.remove(&ticket) else {
+            return true;
+        };
+        self.release(ticket, &sent);
+        if refusal == Refusal::NotFound || matches!(sent.ask, Ask::Have { .. }) {
+            self.lacks(&sent, now);
+        }
+        let Some(peer) = self.peers.get_mut(&sent.peer) else {
+            return true;
+        };
+        match refusal {
+            Refusal::NotFound => true,
+            Refusal::Busy(pause) => {
+                peer.busy(now + pause.clamp(Duration::from_millis(50), Duration::from_secs(10)));
+                true
+            }
+            Refusal::Failed => peer.failed(now),
+        }
+    }
+
+    fn lacks(&mut self, sent: &Sent, now: Instant) {
+        match &sent.ask {
+            Ask::Have { blob, .. } | Ask::Piece { blob, .. } => {
+                if let Some(blob) = self.blobs.get_mut(blob) {
+                    blob.lacks(&sent.peer, now);
+                }
+            }
+            Ask::Many { items } => {
+                for item in items {
+                    self.pool.refuse(*item, sent.peer);
+                }
+            }
+        }
+    }
+
+    /// Frees what a request that has ended took.
+    pub(super) fn release(&mut self, ticket: Ticket, sent: &Sent) {
+        if let Some(peer) = self.peers.get_mut(&sent.peer) {
+            match sent.ask {
+                Ask::Have { .. } => peer.polls = peer.polls.saturating_sub(1),
+                _ if sent.share > 0 => peer.settled(sent.overdue),
+                _ => {}
+            }
+        }
+        match &sent.ask {
+            Ask::Have { .. } => {}
+            Ask::Piece { blob, piece, .. } => {
+                if let Some(blob) = self.blobs.get_mut(blob) {
+                    blob.unasked(ticket, *piece);
+                }
+            }
+            Ask::Many { items } => items.iter().rev().for_each(|item| self.pool.reopen(*item)),
+        }
+    }
+
+    pub(super) fn void(&mut self, tickets: &[Ticket]) {
+        for ticket in tickets {
+            if let Some(sent) = self.sent.remove(ticket) {
+                self.release(*ticket, &sent);
+            }
+        }
+    }
+
+    /// Asks everybody again for small blobs they did not have.
+    pub(crate) fn forgive(&mut self) {
+        self.pool.forgive();
+    }
+}
