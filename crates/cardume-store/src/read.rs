@@ -187,46 +187,12 @@ impl Inner {
         let Some((record, print)) = self.located(hash)? else {
             return Ok(None);
         };
-        let data = match &record.body {
-            Body::Inline(bytes) => Data::Memory(bytes.clone()),
-            Body::Own => {
-                let path = self.disk.data(hash);
-                match File::open(&path) {
-                    Ok(file) => Data::File {
-                        file: Arc::new(file),
-                        path,
-                        print: None,
-                    },
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        self.forget(hash)?;
-                        return Err(ReadError::Damaged { path });
-                    }
-                    Err(error) => return Err(ReadError::io(&path, error)),
-                }
-            }
-            Body::Places(places) => {
-                let Some(path) = places.first() else {
-                    return Ok(None);
-                };
-                match self.open_place(hash, path, print)? {
-                    Some(data) => data,
-                    None => return Err(self.lose(hash, path)?),
-                }
-            }
+        let Some(data) = self.open_body(hash, &record.body, print)? else {
+            return Ok(None);
         };
         let tree = match &record.tree {
             Tree::Inline(bytes) => TreeData::Memory(bytes.clone()),
-            Tree::File => {
-                let path = self.disk.tree(hash);
-                match File::open(&path) {
-                    Ok(file) => TreeData::File(Arc::new(file)),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        self.forget(hash)?;
-                        return Err(ReadError::Damaged { path });
-                    }
-                    Err(error) => return Err(ReadError::io(&path, error)),
-                }
-            }
+            Tree::File => TreeData::File(Arc::new(self.open_own(hash, &self.disk.tree(hash))?)),
         };
         let in_memory = matches!(data, Data::Memory(_));
         let source = Arc::new(Source {
@@ -239,6 +205,44 @@ impl Inner {
             lock(&self.open).keep(source.clone());
         }
         Ok(Some(source))
+    }
+
+    /// Opens the bytes of a blob; none if nobody has them any more.
+    fn open_body(&self, hash: Hash, body: &Body, print: Option<Print>) -> Result<Option<Data>, ReadError> {
+        Ok(Some(match body {
+            Body::Inline(bytes) => Data::Memory(bytes.clone()),
+            Body::Own => {
+                let path = self.disk.data(hash);
+                Data::File {
+                    file: Arc::new(self.open_own(hash, &path)?),
+                    path,
+                    print: None,
+                }
+            }
+            Body::Places(places) => {
+                let Some(path) = places.first() else {
+                    return Ok(None);
+                };
+                match self.open_place(hash, path, print)? {
+                    Some(data) => data,
+                    None => return Err(self.lose(hash, path)?),
+                }
+            }
+        }))
+    }
+
+    /// Opens a file of the store's own; a blob that has lost one is forgotten.
+    fn open_own(&self, hash: Hash, path: &Path) -> Result<File, ReadError> {
+        match File::open(path) {
+            Ok(file) => Ok(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.forget(hash)?;
+                Err(ReadError::Damaged {
+                    path: path.to_owned(),
+                })
+            }
+            Err(error) => Err(ReadError::io(path, error)),
+        }
     }
 
     /// Opens a file shared in place, if it looks as it did.
