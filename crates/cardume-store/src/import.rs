@@ -13,9 +13,9 @@ use std::{
 use cardume_content::{Cid, Hash};
 
 use crate::{
-    ImportError, Imported, Inner, Mode, Progress, Reservation, Store, WriteError, disk, lock,
+    ImportError, Imported, Inner, Mode, Progress, Reservation, Store, Watcher, WriteError, disk, lock,
     private::Private,
-    record::{Body, Print},
+    record::{Body, Place, Print, Record},
     table::{Entry, Snapshot},
 };
 
@@ -43,7 +43,7 @@ impl Store {
         let path = path
             .canonicalize()
             .map_err(|error| ImportError::io(path, error))?;
-        self.take_in(&path, &|| disk::open_any(&path), mode, progress)
+        self.take_in(&path, &|| disk::open_any(&path), mode, progress, None)
     }
 
     /// Takes in what lies below the directory `above`, or `above` itself: like [`import`](Self::import), but `path` is
@@ -66,10 +66,32 @@ impl Store {
             });
         };
         if below.as_os_str().is_empty() {
-            return self.take_in(path, &|| disk::open_any(path), mode, progress);
+            return self.take_in(path, &|| disk::open_any(path), mode, progress, None);
         }
         let directory = disk::open_any(above).map_err(|error| ImportError::io(above, error))?;
-        self.take_in(path, &|| disk::open_below(&directory, below), mode, progress)
+        let open = || disk::open_below(&directory, below);
+        self.take_in(path, &open, mode, progress, None)
+    }
+
+    /// Takes in a tree that others are working on: like [`import`](Self::import), but `watcher` is told of every
+    /// directory and says which of them to pass over, and files that are being written to are left out.
+    ///
+    /// What is passed over must be held by a root or a [`Hold`](crate::Hold) until this returns.
+    ///
+    /// # Errors
+    /// As [`import`](Self::import), without `Changed` but for a `path` that is a file.
+    pub fn import_watched(
+        &self,
+        path: &Path,
+        mode: Mode,
+        progress: &dyn Progress,
+        watcher: &dyn Watcher,
+    ) -> Result<Imported, ImportError> {
+        let path = path
+            .canonicalize()
+            .map_err(|error| ImportError::io(path, error))?;
+        let open = || disk::open_any(&path);
+        self.take_in(&path, &open, mode, progress, Some(watcher))
     }
 
     /// Takes in what `open` opens, which lies at `path`.
@@ -79,6 +101,7 @@ impl Store {
         open: &(dyn Fn() -> io::Result<File> + Sync),
         mode: Mode,
         progress: &dyn Progress,
+        watcher: Option<&dyn Watcher>,
     ) -> Result<Imported, ImportError> {
         self.refuse_private(path)?;
         let _gate = self.inner.enter();
@@ -86,11 +109,13 @@ impl Store {
             store: &self.inner,
             mode,
             progress,
+            watcher,
             private: lock(&self.inner.private).clone(),
             batch: Mutex::default(),
             skipped: Mutex::default(),
             bytes: AtomicU64::new(0),
             files: AtomicU64::new(0),
+            hashed: AtomicU64::new(0),
         };
         let (cid, size, files) = self.inner.pool.install(|| import.root(path, open))?;
         import.commit(import.take())?;
@@ -99,6 +124,7 @@ impl Store {
             cid,
             size,
             files,
+            hashed: import.hashed.into_inner(),
             skipped: import.skipped.into_inner().unwrap_or_default(),
         })
     }
@@ -109,6 +135,7 @@ struct Import<'a> {
     store: &'a Inner,
     mode: Mode,
     progress: &'a dyn Progress,
+    watcher: Option<&'a dyn Watcher>,
     /// What stays out of every tree.
     private: Vec<Arc<Private>>,
     batch: Mutex<Batch>,
@@ -116,6 +143,8 @@ struct Import<'a> {
     /// Found so far.
     bytes: AtomicU64,
     files: AtomicU64,
+    /// Bytes read.
+    hashed: AtomicU64,
 }
 
 /// What is hashed and not recorded yet.
@@ -124,6 +153,8 @@ struct Batch {
     entries: Vec<Entry>,
     bytes: u64,
     reservations: Vec<Reservation>,
+    /// Where files were that lie elsewhere now.
+    left: Vec<(PathBuf, Place)>,
 }
 
 /// A file that was taken in.
@@ -152,7 +183,11 @@ impl Import<'_> {
             });
         }
         self.found(metadata.size(), 1);
-        let known = self.known(&self.store.tables.snapshot()?, path, Print::of(&metadata))?;
+        let (tables, print) = (self.store.tables.snapshot()?, Print::of(&metadata));
+        let known = match self.known(&tables, path, print)? {
+            None => self.moved(&tables, path, print, metadata.dev())?,
+            known => known,
+        };
         let leaf = match known {
             Some(hash) => self.unread(hash, metadata.size(), false)?,
             None => self.file(path, open)?,
@@ -195,14 +230,62 @@ impl Import<'_> {
         if !place.rested || place.print != print {
             return Ok(None);
         }
-        let is_here = match tables.record(place.hash)?.map(|record| record.body) {
-            Some(Body::Inline(_) | Body::Own) => true,
-            Some(Body::Places(places)) => {
-                self.mode == Mode::InPlace && places.iter().any(|known| known == path)
-            }
-            None => false,
+        let record = tables.record(place.hash)?;
+        Ok(record
+            .is_some_and(|record| self.is_at(&record, path))
+            .then_some(place.hash))
+    }
+
+    /// Whether a blob can be had if the file at `path` is what it was.
+    fn is_at(&self, record: &Record, path: &Path) -> bool {
+        match &record.body {
+            Body::Inline(_) | Body::Own => true,
+            Body::Places(places) => self.mode == Mode::InPlace && places.iter().any(|known| known == path),
+        }
+    }
+
+    /// Finds out whether a file that is not known at `path` was known elsewhere and has only been moved, or is
+    /// another name of one: the same inode of `device`, as it was. It is recorded at `path` then.
+    fn moved(
+        &self,
+        tables: &Snapshot,
+        path: &Path,
+        print: Print,
+        device: u64,
+    ) -> Result<Option<Hash>, ImportError> {
+        let Some((old, place)) = tables.place_of(print.inode)? else {
+            return Ok(None);
         };
-        Ok(is_here.then_some(place.hash))
+        if !place.rested || place.print != print || old == path {
+            return Ok(None);
+        }
+        let Some(record) = tables
+            .record(place.hash)?
+            .filter(|record| self.is_at(record, &old))
+        else {
+            return Ok(None);
+        };
+        // What still looks the same there is the same file under a second name, or one of another file system.
+        let still = old.symlink_metadata().ok();
+        let still = still.filter(|metadata| Print::of(metadata) == print);
+        if still.as_ref().is_some_and(|metadata| metadata.dev() != device) {
+            return Ok(None);
+        }
+        let hash = place.hash;
+        let body = match record.body {
+            Body::Places(_) => Body::Places(vec![path.to_owned()]),
+            body => body,
+        };
+        if still.is_none() {
+            lock(&self.batch).left.push((old, place.clone()));
+        }
+        let entry = Entry {
+            hash,
+            record: Record { body, ..record },
+            place: Some((path.to_owned(), place)),
+        };
+        self.keep(entry, None)?;
+        Ok(Some(hash))
     }
 
     /// Takes in a file that is known without reading it.
@@ -244,7 +327,7 @@ impl Import<'_> {
             .disk
             .sync(&own)
             .map_err(|error| WriteError::io(root, error))?;
-        self.store.tables.put(&batch.entries)?;
+        self.store.tables.put(&batch.entries, &batch.left)?;
         for entry in &batch.entries {
             self.store.unname(entry.hash, &entry.record);
         }

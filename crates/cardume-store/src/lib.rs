@@ -45,7 +45,9 @@ pub use self::{
     fetch::Fetch,
     hold::Hold,
     upload::Upload,
-    words::{Changed, Collected, Imported, Mode, Presence, Progress, Root, Target, Usage, Verified},
+    words::{
+        Below, Changed, Collected, Imported, Mode, Presence, Progress, Root, Target, Usage, Verified, Watcher,
+    },
 };
 
 /// What the operator decides about the store.

@@ -153,7 +153,7 @@ impl Inner {
                 place: waiting.place.clone(),
             })
             .collect();
-        self.tables.put(&entries)?;
+        self.tables.put(&entries, &[])?;
         for (hash, waiting) in &synced {
             self.unname(*hash, &waiting.record);
         }

@@ -11,11 +11,14 @@ use redb::{
     Database, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
 };
 
+use self::paths::{Paths, forget_place};
 use crate::{
     Root, Usage,
     error::Fault,
     record::{Body, PLACES, Place, Record, decode_root, encode_root},
 };
+
+mod paths;
 
 /// The newest format this program knows.
 pub(crate) const FORMAT: u64 = 1;
@@ -23,6 +26,8 @@ pub(crate) const FORMAT: u64 = 1;
 const STATE: TableDefinition<'_, &str, u64> = TableDefinition::new("store_state");
 const BLOBS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("store_blobs");
 const PATHS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("store_paths");
+/// Inode to a path in `PATHS`: finds a file again that was moved. The last of several.
+const INODES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("store_inodes");
 const ROOTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("store_roots");
 
 /// One blob to record, and where it was found if that is a file of others.
@@ -42,6 +47,7 @@ pub(crate) struct Tables {
 pub(crate) struct Snapshot {
     blobs: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
     paths: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    inodes: ReadOnlyTable<u64, &'static [u8]>,
 }
 
 impl Snapshot {
@@ -54,6 +60,18 @@ impl Snapshot {
         let row = self.paths.get(path.as_os_str().as_bytes())?;
         row.map(|row| Place::decode(row.value())).transpose()
     }
+
+    /// Where the file with an inode was found last.
+    pub(crate) fn place_of(&self, inode: u64) -> Result<Option<(PathBuf, Place)>, Fault> {
+        let Some(path) = self.inodes.get(inode)?.map(|row| path_of(row.value())) else {
+            return Ok(None);
+        };
+        Ok(self.place(&path)?.map(|place| (path, place)))
+    }
+}
+
+fn path_of(key: &[u8]) -> PathBuf {
+    PathBuf::from(std::ffi::OsStr::from_bytes(key))
 }
 
 impl Tables {
@@ -64,6 +82,7 @@ impl Tables {
             let mut state = write.open_table(STATE)?;
             write.open_table(BLOBS)?;
             write.open_table(PATHS)?;
+            write.open_table(INODES)?;
             write.open_table(ROOTS)?;
             let number = |key| -> Result<u64, Fault> { Ok(state.get(key)?.map_or(0, |row| row.value())) };
             let usage = Usage {
@@ -97,6 +116,7 @@ impl Tables {
         Ok(Snapshot {
             blobs: read.open_table(BLOBS)?,
             paths: read.open_table(PATHS)?,
+            inodes: read.open_table(INODES)?,
         })
     }
 
@@ -128,16 +148,17 @@ impl Tables {
             .collect()
     }
 
-    /// Records blobs, durably. What they describe must be on the disk already.
-    pub(crate) fn put(&self, entries: &[Entry]) -> Result<(), Fault> {
+    /// Records blobs, durably, and forgets the places that files have left. What is described must be on the disk
+    /// already.
+    pub(crate) fn put(&self, entries: &[Entry], left: &[(PathBuf, Place)]) -> Result<(), Fault> {
         self.change(|write, usage| {
             let mut blobs = write.open_table(BLOBS)?;
-            let mut paths = write.open_table(PATHS)?;
+            let mut paths = Paths::open(write)?;
             let mut sorted: Vec<_> = entries.iter().collect();
             sorted.sort_by_key(|entry| entry.hash);
             for entry in sorted {
                 if let Some((path, place)) = &entry.place {
-                    put_place(&mut paths, path, place, usage)?;
+                    paths.put(path, place, usage)?;
                 }
                 let old = record_in(&blobs, entry.hash)?;
                 let new = match &old {
@@ -153,6 +174,12 @@ impl Tables {
                 count(usage, &new, true);
                 blobs.insert(entry.hash.as_bytes(), new.encode().as_slice())?;
             }
+            for (path, place) in left {
+                // Another file may have been found there by now, even one with the same bytes.
+                if paths.get(path)?.as_ref() == Some(place) {
+                    forget_place(&mut blobs, &mut paths, place.hash, path, usage)?;
+                }
+            }
             Ok(())
         })
     }
@@ -161,7 +188,7 @@ impl Tables {
     pub(crate) fn remove(&self, hashes: &[Hash]) -> Result<Vec<(Hash, Record)>, Fault> {
         self.change(|write, usage| {
             let mut blobs = write.open_table(BLOBS)?;
-            let mut paths = write.open_table(PATHS)?;
+            let mut paths = Paths::open(write)?;
             let mut removed = Vec::new();
             for hash in hashes {
                 let Some(record) = record_in(&blobs, *hash)? else {
@@ -169,7 +196,7 @@ impl Tables {
                 };
                 if let Body::Places(places) = &record.body {
                     for path in places {
-                        remove_place(&mut paths, path, *hash, usage)?;
+                        paths.remove(path, *hash, usage)?;
                     }
                 }
                 count(usage, &record, false);
@@ -184,24 +211,7 @@ impl Tables {
     pub(crate) fn remove_place(&self, hash: Hash, path: &Path) -> Result<(), Fault> {
         self.change(|write, usage| {
             let mut blobs = write.open_table(BLOBS)?;
-            remove_place(&mut write.open_table(PATHS)?, path, hash, usage)?;
-            let Some(mut record) = record_in(&blobs, hash)? else {
-                return Ok(());
-            };
-            let old = record.clone();
-            let Body::Places(places) = &mut record.body else {
-                return Ok(());
-            };
-            places.retain(|place| place != path);
-            let is_last = places.is_empty();
-            count(usage, &old, false);
-            if is_last {
-                blobs.remove(hash.as_bytes())?;
-                return Ok(());
-            }
-            count(usage, &record, true);
-            blobs.insert(hash.as_bytes(), record.encode().as_slice())?;
-            Ok(())
+            forget_place(&mut blobs, &mut Paths::open(write)?, hash, path, usage)
         })
     }
 
@@ -228,11 +238,10 @@ impl Tables {
         }
         self.change(|write, usage| {
             let blobs = write.open_table(BLOBS)?;
-            let mut paths = write.open_table(PATHS)?;
+            let mut paths = Paths::open(write)?;
             for (path, hash) in &stale {
                 if blobs.get(hash.as_bytes())?.is_none() {
-                    let path = Path::new(std::ffi::OsStr::from_bytes(path));
-                    remove_place(&mut paths, path, *hash, usage)?;
+                    paths.remove(&path_of(path), *hash, usage)?;
                 }
             }
             Ok(())
@@ -349,38 +358,6 @@ fn merge(old: &Record, new: &Record) -> Record {
         _ => {}
     }
     merged
-}
-
-fn put_place(
-    paths: &mut Table<'_, &[u8], &[u8]>,
-    path: &Path,
-    place: &Place,
-    usage: &mut Usage,
-) -> Result<(), Fault> {
-    let key = path.as_os_str().as_bytes();
-    let row = place.encode();
-    if paths.insert(key, row.as_slice())?.is_none() {
-        usage.metadata = usage.metadata.saturating_add((key.len() + row.len()) as u64);
-    }
-    Ok(())
-}
-
-fn remove_place(
-    paths: &mut Table<'_, &[u8], &[u8]>,
-    path: &Path,
-    hash: Hash,
-    usage: &mut Usage,
-) -> Result<(), Fault> {
-    let key = path.as_os_str().as_bytes();
-    let Some(row) = paths.get(key)?.map(|row| row.value().to_vec()) else {
-        return Ok(());
-    };
-    // The path may be another blob's by now.
-    if Place::decode(&row)?.hash == hash {
-        paths.remove(key)?;
-        usage.metadata = usage.metadata.saturating_sub((key.len() + row.len()) as u64);
-    }
-    Ok(())
 }
 
 /// Adds a record to the usage, or takes it off.

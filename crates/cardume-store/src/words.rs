@@ -1,5 +1,5 @@
 //! What the store is asked, and what it answers.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cardume_content::{Cid, Hash, PieceSet};
 
@@ -25,6 +25,29 @@ impl Progress for () {
     }
 }
 
+/// Who goes along while a tree is taken in that others are working on.
+pub trait Watcher: Sync {
+    /// Is called before a directory is listed: who begins to watch it now misses nothing.
+    fn enter(&self, directory: &Path);
+    /// Is called when everything below a directory has been taken in.
+    fn leave(&self, directory: &Path, below: Below);
+    /// Tells what was below a directory, if nothing there has changed since: it is not listed again then.
+    fn unchanged(&self, directory: &Path) -> Option<Below>;
+    /// Whether somebody is writing to a file just now: it is left out.
+    fn is_busy(&self, file: &Path) -> bool;
+}
+
+/// A directory, and all that is below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Below {
+    /// Its id.
+    pub cid: Cid,
+    /// Bytes of all files.
+    pub size: u64,
+    /// Number of files.
+    pub files: u64,
+}
+
 /// What an import took in.
 #[derive(Debug, Clone)]
 pub struct Imported {
@@ -34,6 +57,8 @@ pub struct Imported {
     pub size: u64,
     /// Number of files.
     pub files: u64,
+    /// Bytes that were read and hashed; the others were known, or had only been moved.
+    pub hashed: u64,
     /// What was left out and why: sockets, devices, unreadable files, unsafe names. At most 10,000.
     pub skipped: Vec<(PathBuf, String)>,
 }

@@ -4,6 +4,7 @@ use std::{
     io,
     os::unix::fs::{FileExt, MetadataExt},
     path::Path,
+    sync::atomic::Ordering,
     time::SystemTime,
 };
 
@@ -40,6 +41,7 @@ impl Import<'_> {
                 return Err(failed(io::ErrorKind::NotFound.into()));
             }
             let print = Print::of(&metadata);
+            self.hashed.fetch_add(print.size, Ordering::Relaxed);
             let taken = match self.take_bytes(&file, path, print.size) {
                 Err(ImportError::Io { source, .. }) if source.kind() == io::ErrorKind::UnexpectedEof => {
                     continue;

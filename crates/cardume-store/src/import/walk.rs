@@ -17,8 +17,9 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, readlinkat,
 
 use super::{Import, Leaf};
 use crate::{
-    ImportError,
+    Below, ImportError,
     hashed::Hashed,
+    place::SUFFIX,
     private::Private,
     record::{Body, INLINE, Print, Record, nanoseconds},
     table,
@@ -60,6 +61,9 @@ impl Import<'_> {
         path: &Path,
         depth: u32,
     ) -> Result<(Cid, u64, u64), ImportError> {
+        if let Some(watcher) = self.watcher {
+            watcher.enter(path);
+        }
         let listed = self.list(directory, path)?;
         let (files, others): (Vec<_>, Vec<_>) = listed
             .into_iter()
@@ -86,7 +90,11 @@ impl Import<'_> {
                 ),
             });
         }
-        Ok((self.keep_manifest(bytes)?, size, files))
+        let cid = self.keep_manifest(bytes)?;
+        if let Some(watcher) = self.watcher {
+            watcher.leave(path, Below { cid, size, files });
+        }
+        Ok((cid, size, files))
     }
 
     fn keep_manifest(&self, bytes: Vec<u8>) -> Result<Cid, ImportError> {
@@ -165,7 +173,10 @@ impl Import<'_> {
             .iter_mut()
             .filter(|listed| listed.kind == FileType::RegularFile)
         {
-            file.known = self.known(&tables, &file.path, file.print())?;
+            file.known = match self.known(&tables, &file.path, file.print())? {
+                None => self.moved(&tables, &file.path, file.print(), file.stat.st_dev)?,
+                known => known,
+            };
         }
         Ok(listed)
     }
@@ -175,6 +186,10 @@ impl Import<'_> {
             self.skip(path.to_owned(), "its name is not UTF-8");
             return None;
         };
+        if text.ends_with(SUFFIX) {
+            self.skip(path.to_owned(), "an unfinished fetch");
+            return None;
+        }
         Name::new(text)
             .inspect_err(|error| self.skip(path.to_owned(), error.to_string()))
             .ok()
@@ -207,6 +222,10 @@ impl Import<'_> {
     }
 
     fn leaf(&self, directory: &File, listed: &Listed) -> Result<Option<Leaf>, ImportError> {
+        if self.watcher.is_some_and(|watcher| watcher.is_busy(&listed.path)) {
+            self.skip(listed.path.clone(), "it is being written to");
+            return Ok(None);
+        }
         if let Some(hash) = listed.known {
             return self
                 .unread(hash, listed.print().size, listed.executable())
@@ -226,6 +245,10 @@ impl Import<'_> {
                 self.skip(path, source.to_string());
                 Ok(None)
             }
+            Err(ImportError::Changed { path }) if self.watcher.is_some() => {
+                self.skip(path, "it is being written to");
+                Ok(None)
+            }
             result => result.map(Some),
         }
     }
@@ -241,6 +264,12 @@ impl Import<'_> {
             self.skip(path.to_owned(), "too deep");
             return Ok(None);
         }
+        if let Some(below) = self.watcher.and_then(|watcher| watcher.unchanged(path)) {
+            let Below { cid, size, files } = below;
+            self.found(size, files);
+            self.advance(size, files)?;
+            return Ok(Some(Node::Directory { cid, size, files }));
+        }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let below = match openat(directory, raw, flags, Mode::empty()) {
             Ok(below) => File::from(below),
@@ -253,8 +282,17 @@ impl Import<'_> {
                 return Ok(None);
             }
         };
-        let (cid, size, files) = self.directory(&below, path, depth + 1)?;
-        Ok(Some(Node::Directory { cid, size, files }))
+        match self.directory(&below, path, depth + 1) {
+            Ok((cid, size, files)) => Ok(Some(Node::Directory { cid, size, files })),
+            // It was deleted while it was read.
+            Err(ImportError::Io { path: gone, source })
+                if gone == path && source.kind() == io::ErrorKind::NotFound =>
+            {
+                self.skip(gone, source.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn symlink(&self, directory: &File, raw: &CStr, path: &Path, depth: u32) -> Option<Node> {

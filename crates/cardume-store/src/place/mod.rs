@@ -32,7 +32,8 @@ mod tests;
 
 /// Longest file name of the file systems we know, in bytes.
 const MAX_NAME: usize = 255;
-const SUFFIX: &str = ".cardume-part";
+/// Of what is being fetched.
+pub(crate) const SUFFIX: &str = ".cardume-part";
 const ASIDE_SUFFIX: &str = ".cardume-old";
 
 /// What is laid out.

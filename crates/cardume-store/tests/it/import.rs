@@ -115,6 +115,7 @@ fn what_cannot_be_shared_is_listed_and_left_out() {
     symlink("/etc/passwd", root.join("absolute")).unwrap();
     fs::write(root.join(std::ffi::OsStr::from_bytes(b"not\xffutf8")), b"x").unwrap();
     fs::write(root.join("back\\slash"), b"x").unwrap();
+    fs::write(root.join(".film.0123456789ab.cardume-part"), b"x").unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
     rustix::fs::mknodat(
         rustix::fs::CWD,
@@ -132,7 +133,8 @@ fn what_cannot_be_shared_is_listed_and_left_out() {
         .map(|(path, _)| path.file_name().unwrap().to_owned())
         .collect();
     skipped.sort();
-    let expected: [&[u8]; 6] = [
+    let expected: [&[u8]; 7] = [
+        b".film.0123456789ab.cardume-part",
         b"absolute",
         b"back\\slash",
         b"fifo",
@@ -419,4 +421,51 @@ fn a_link_put_in_the_way_after_the_check_is_not_followed() {
     ] {
         assert!(import(path).is_err(), "{path:?}");
     }
+}
+
+#[test]
+fn a_file_that_was_moved_is_not_hashed_again_and_is_served_from_where_it_is() {
+    let stand = Stand::new();
+    let content = bytes(3 * MIB, 12);
+    let old = stand.write("dir/a/old", &content);
+    let stays = stand.write("dir/stays", b"stays");
+    age(&old);
+    age(&stays);
+    let import = || {
+        stand
+            .store()
+            .import(&stand.path("dir"), Mode::InPlace, &())
+            .unwrap()
+    };
+    assert_eq!(import().hashed, 3 * MIB as u64 + 5);
+    fs::create_dir(stand.path("dir/b")).unwrap();
+    let new = stand.path("dir/b/new");
+    fs::rename(&old, &new).unwrap();
+    let moved = import();
+    assert_eq!((moved.hashed, moved.files), (0, 2));
+    assert_eq!(read(stand.store(), Hash::of(&content)), content);
+    assert_eq!(stand.store().take_changed(), []);
+
+    // Another name of the same file is the same file.
+    fs::hard_link(&new, &old).unwrap();
+    assert_eq!(import().hashed, 0);
+    fs::remove_file(&new).unwrap();
+    assert_eq!(
+        (import().hashed, read(stand.store(), Hash::of(&content))),
+        (0, content.clone())
+    );
+
+    // Two files that change places, equal or not.
+    let twin = stand.write("dir/twin", &content);
+    age(&twin);
+    assert_eq!(import().hashed, 3 * MIB as u64);
+    fs::rename(&old, stand.path("dir/aside")).unwrap();
+    fs::rename(&twin, &old).unwrap();
+    fs::rename(&stays, &twin).unwrap();
+    fs::rename(stand.path("dir/aside"), &stays).unwrap();
+    let swapped = import();
+    assert_eq!((swapped.hashed, swapped.files), (0, 3));
+    assert_eq!(read(stand.store(), Hash::of(&content)), content);
+    assert_eq!(read(stand.store(), Hash::of(b"stays")), b"stays");
+    assert_eq!(stand.store().verify(None, &()).unwrap().broken.len(), 0);
 }
