@@ -22,6 +22,9 @@ pub struct File {
     pub path: Option<String>,
     /// Whether it is kept whatever happens.
     pub pinned: bool,
+    /// What configuration calls it, if it is a share of `[share.NAME]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<String>,
     /// When it came, in seconds since 1970.
     pub added: u64,
 }

@@ -1,4 +1,5 @@
 //! What happens in the node, as it happens.
+use cardume_content::Cid;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -21,6 +22,21 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         agent: Option<String>,
     },
+    /// Something that configuration shares has another id: it is shared for the first time, or has changed.
+    Share {
+        /// What configuration calls it.
+        name: String,
+        /// Its id.
+        #[schema(value_type = String)]
+        cid: Cid,
+        /// Its id before.
+        #[schema(value_type = Option<String>)]
+        previous: Option<Cid>,
+        /// Number of its files.
+        files: u64,
+        /// Bytes of them.
+        size: u64,
+    },
     /// Events were lost on the way: the reader was too slow or away for too long.
     Lost {
         /// How many; none when that is not known because the node has been started anew.
@@ -37,6 +53,7 @@ impl Event {
         match self {
             Self::Operation(_) => "operation",
             Self::Peer { .. } => "peer",
+            Self::Share { .. } => "share",
             Self::Lost { .. } => "lost",
             Self::Other => "other",
         }

@@ -29,5 +29,5 @@ pub use self::{
     peer::{NewPeer, Path, Peer},
     problem::{Code, Problem},
     share::{Broken, Mode, NewShare, Shared, Skipped, Verified},
-    status::Status,
+    status::{Share, ShareState, Status},
 };

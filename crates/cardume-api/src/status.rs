@@ -1,4 +1,5 @@
 //! How the node is.
+use cardume_content::Cid;
 use multiaddr::Multiaddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -27,9 +28,53 @@ pub struct Status {
     /// Id of its network.
     pub network: String,
     /// Roots in its store.
-    pub shares: u64,
+    pub roots: u64,
+    /// What configuration shares, by name.
+    pub shares: Vec<Share>,
     /// Operations that run.
     pub operations: u64,
     /// Where its state lives.
     pub data_dir: String,
+}
+
+/// Something that configuration shares, and keeps as it is on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Share {
+    /// What configuration calls it.
+    pub name: String,
+    /// Where it lies.
+    pub path: String,
+    /// Its id, as it was found last.
+    #[schema(value_type = Option<String>)]
+    pub cid: Option<Cid>,
+    /// What is being done about it.
+    pub state: ShareState,
+    /// Number of its files.
+    pub files: u64,
+    /// Bytes of them.
+    pub size: u64,
+    /// When its id became what it is, in seconds since 1970.
+    pub last_change: Option<u64>,
+    /// What its owner should know: why it failed, what was left out, or that it cannot be watched.
+    pub problem: Option<String>,
+}
+
+/// What is being done about a share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ShareState {
+    /// It waits for its turn.
+    Waiting,
+    /// It is being taken in.
+    Hashing,
+    /// It has changed, and is waited for to come to rest.
+    Changing,
+    /// It is shared as it was found last.
+    Shared,
+    /// It cannot be taken in; it is tried again.
+    Failed,
+    /// Something this program does not know.
+    #[serde(other)]
+    Other,
 }

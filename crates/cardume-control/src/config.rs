@@ -58,6 +58,8 @@ pub struct Handles {
     pub transfer: cardume_transfer::Handle,
     /// Content from and for peers.
     pub exchange: cardume_exchange::Handle,
+    /// What configuration shares.
+    pub shares: cardume_share::Handle,
     /// Content on disk.
     pub store: cardume_store::Store,
     /// Cancelled when a caller stops the node.

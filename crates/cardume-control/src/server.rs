@@ -1,5 +1,5 @@
 //! Connections answered, and the work behind them driven.
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, http::Request};
 use cardume_api::{Event, PeerChange};
@@ -48,6 +48,7 @@ pub struct Server {
     work: mpsc::Receiver<Work>,
     events: Arc<Events>,
     connect: cardume_connect::Handle,
+    shares: cardume_share::Handle,
     ending: CancellationToken,
 }
 
@@ -56,7 +57,7 @@ impl Server {
         let ending = CancellationToken::new();
         let events = Arc::new(Events::new(ending.clone()));
         let (operations, work) = Operations::new(events.clone(), ending.clone());
-        let connect = handles.connect.clone();
+        let (connect, shares) = (handles.connect.clone(), handles.shares.clone());
         let router = routes::router(node, handles, operations, events.clone());
         Self {
             socket,
@@ -65,6 +66,7 @@ impl Server {
             work,
             events,
             connect,
+            shares,
             ending,
         }
     }
@@ -86,19 +88,20 @@ impl Server {
             mut work,
             events,
             connect,
+            shares,
             ending,
         } = self;
         let _ending = ending.clone().drop_guard();
         // Each says at its end whether it was an administrator's.
         let mut connections = FuturesUnordered::<BoxFuture<'static, bool>>::new();
         let mut operations = FuturesUnordered::new();
-        let peers = forward(connect, &events);
-        tokio::pin!(peers);
+        let forwarding = async { tokio::join!(forward(connect, &events), forward_shares(&shares, &events)) };
+        tokio::pin!(forwarding);
         let mut of_operators = 0_usize;
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = &mut peers => unreachable!("forwarding does not end"),
+                _ = &mut forwarding => unreachable!("forwarding does not end"),
                 Some(work) = work.recv() => operations.push(work),
                 Some(()) = operations.next() => {}
                 Some(admin) = connections.next() => of_operators -= usize::from(!admin),
@@ -180,6 +183,34 @@ async fn forward(connect: cardume_connect::Handle, events: &Events) {
             Err(RecvError::Closed) => std::future::pending().await,
         };
         events.publish(&event);
+    }
+}
+
+/// Passes on when a share has another id. Never ends.
+async fn forward_shares(shares: &cardume_share::Handle, events: &Events) {
+    let mut states = shares.follow();
+    let mut known = BTreeMap::new();
+    loop {
+        let shared: Vec<_> = states
+            .borrow_and_update()
+            .iter()
+            .filter_map(|(name, state)| Some((name.clone(), state.cid?, state.files, state.size)))
+            .collect();
+        for (name, cid, files, size) in shared {
+            let previous = known.insert(name.clone(), cid);
+            if previous != Some(cid) {
+                events.publish(&Event::Share {
+                    name,
+                    cid,
+                    previous,
+                    files,
+                    size,
+                });
+            }
+        }
+        if states.changed().await.is_err() {
+            std::future::pending().await
+        }
     }
 }
 

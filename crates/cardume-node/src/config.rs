@@ -34,7 +34,7 @@ pub struct Config {
     /// Content on disk.
     pub store: cardume_store::Config,
     /// Files and directories shared from the start, by name.
-    pub share: BTreeMap<String, Share>,
+    pub share: BTreeMap<String, cardume_share::Config>,
     /// The control API.
     pub control: cardume_control::Config,
     /// How it stops.
@@ -132,20 +132,6 @@ impl Default for Network {
     fn default() -> Self {
         Self { id: "main".into() }
     }
-}
-
-/// `[share.NAME]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Share {
-    /// A file or a directory; absolute.
-    pub path: PathBuf,
-    /// Tell the DHT about it.
-    #[serde(default = "yes")]
-    pub announce: bool,
-}
-fn yes() -> bool {
-    true
 }
 
 /// `[shutdown]`

@@ -18,7 +18,6 @@ mod home;
 pub mod identity;
 mod lock;
 mod node;
-mod shares;
 mod swarm;
 mod tasks;
 mod wiring;

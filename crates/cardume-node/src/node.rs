@@ -7,7 +7,7 @@ use std::{
 };
 
 use cardume_connect::Addresses;
-use cardume_store::{Mode, Store};
+use cardume_store::Store;
 use libp2p::PeerId;
 use tokio::{task::JoinHandle, time::timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,6 @@ use crate::{
     Config, NodeError, StartError,
     home::Home,
     lock::Lock,
-    shares::Shares,
     swarm,
     tasks::Tasks,
     wiring::{self, Wired},
@@ -30,6 +29,7 @@ pub struct Node {
     grace: Duration,
     connect: cardume_connect::Handle,
     exchange: cardume_exchange::Handle,
+    shares: cardume_share::Handle,
     store: Store,
     tasks: Tasks,
     /// Cancelled when the node is to stop, by whomever.
@@ -99,11 +99,13 @@ impl Node {
             peer,
             home.database.clone(),
         );
+        let (shares, share_server) = wiring::shares(config, &home.store, &home.database, exchange.clone());
         let handles = cardume_control::Handles {
             connect: wired.connect.clone(),
             kad: wired.kad,
             transfer: wired.transfer,
             exchange: exchange.clone(),
+            shares: shares.clone(),
             store: home.store.clone(),
             stop: stop.clone(),
         };
@@ -123,19 +125,7 @@ impl Node {
         if let Some(server) = wired.kad_server {
             tasks.spawn("dht rows", server.run());
         }
-        let shares = Shares {
-            wanted: config.share.clone(),
-            mode: if config.store.in_place {
-                Mode::InPlace
-            } else {
-                Mode::Copy
-            },
-            store: home.store.clone(),
-            exchange: exchange.clone(),
-            database: home.database,
-            stop: work.clone(),
-        };
-        tasks.spawn("shares", shares.run());
+        tasks.spawn("shares", share_server.run(work.clone()));
         let phases = [
             Phase::spawn(&tasks, "control", doors.clone(), control.run(doors)),
             Phase::spawn(
@@ -153,6 +143,7 @@ impl Node {
             grace: config.shutdown.grace.get(),
             connect: wired.connect,
             exchange,
+            shares,
             store: home.store,
             tasks,
             stop,
@@ -189,6 +180,11 @@ impl Node {
     /// Content of this node.
     pub fn exchange(&self) -> &cardume_exchange::Handle {
         &self.exchange
+    }
+
+    /// What configuration shares, and how it is.
+    pub fn shares(&self) -> &cardume_share::Handle {
+        &self.shares
     }
 
     /// Content on disk. Its methods block.

@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use cardume_store::{Mode, Store};
 use libp2p::{PeerId, identity::Keypair};
 use redb::Database;
 
@@ -75,6 +76,26 @@ pub(crate) fn wire(
         transfer,
         transfer_server,
     })
+}
+
+/// Builds what keeps `[share.*]` shared; roots come and go on the DHT as they do on the disk.
+pub(crate) fn shares(
+    config: &Config,
+    store: &Store,
+    database: &Arc<Database>,
+    exchange: cardume_exchange::Handle,
+) -> (cardume_share::Handle, cardume_share::Server) {
+    let mode = if config.store.in_place {
+        Mode::InPlace
+    } else {
+        Mode::Copy
+    };
+    let tell = move |cid, announced| match announced {
+        true => exchange.announce(cid),
+        false => exchange.withdraw(cid),
+    };
+    let (store, database) = (store.clone(), database.clone());
+    cardume_share::Server::new(config.share.clone(), store, mode, database, Box::new(tell))
 }
 
 /// Builds the control API's server and its socket.

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 
 use cardume_content::{Cid, Hash};
 use cardume_exchange::{Destination, FetchRequest};
-use cardume_node::{Config, Node, StartError, config};
+use cardume_node::{Config, Node, StartError};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -54,13 +54,8 @@ async fn what_configuration_shares_is_fetched_by_another_node_and_withdrawn_when
     fs::write(a.path().join("film"), &bytes).unwrap();
     let cid = Cid::blob(Hash::of(&bytes));
     let mut sharing = quiet(a.path());
-    sharing.share.insert(
-        "films".into(),
-        config::Share {
-            path: a.path().join("film"),
-            announce: true,
-        },
-    );
+    let film = cardume_share::Config::new(a.path().join("film"));
+    sharing.share.insert("films".into(), film);
     let giver = start(sharing).await;
     let taker = start(quiet(b.path())).await;
 
@@ -97,6 +92,60 @@ async fn what_configuration_shares_is_fetched_by_another_node_and_withdrawn_when
         .await
         .expect("a share that configuration no longer names is forgotten");
     giver.shutdown().await.unwrap();
+}
+
+/// The id of a share, as soon as it is another and everything about it is done.
+async fn share_after(node: &Node, name: &str, before: Option<Cid>) -> Cid {
+    let mut states = node.shares().follow();
+    let changed = states.wait_for(|states| {
+        states
+            .get(name)
+            .is_some_and(|share| share.phase == cardume_share::Phase::Shared && share.cid != before)
+    });
+    let states = timeout(PATIENCE, changed).await.expect("it changes").unwrap();
+    states.get(name).unwrap().cid.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_shared_directory_that_changes_only_what_has_changed_is_fetched_again() {
+    let (a, b) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let films = a.path().join("films");
+    fs::create_dir_all(films.join("old")).unwrap();
+    fs::write(films.join("old/film"), vec![1; 2_000_000]).unwrap();
+    fs::write(films.join("new"), vec![2; 100_000]).unwrap();
+    let mut sharing = quiet(a.path());
+    let mut share = cardume_share::Config::new(&films);
+    share.settle = std::time::Duration::from_millis(50).into();
+    sharing.share.insert("films".into(), share);
+    let giver = start(sharing).await;
+    let taker = start(quiet(b.path())).await;
+    let peers: Vec<_> = listening(&giver)
+        .await
+        .into_iter()
+        .map(|address| address.with_p2p(giver.peer_id()).unwrap())
+        .collect();
+    let get = async |cid: Cid, name: &str| {
+        let path = b.path().join(name);
+        let mut request = FetchRequest::new(cid, Destination::Path { path, force: false });
+        request.peers = peers.clone();
+        let fetched = timeout(PATIENCE, taker.exchange().fetch(request).finished());
+        fetched.await.unwrap().unwrap()
+    };
+    let first = share_after(&giver, "films", None).await;
+    assert!(get(first, "first").await.fetched >= 2_100_000);
+
+    fs::write(films.join("new"), vec![3; 150_000]).unwrap();
+    fs::rename(films.join("old"), films.join("renamed")).unwrap();
+    let second = share_after(&giver, "films", Some(first)).await;
+    let again = get(second, "second").await;
+    assert!((150_000..200_000).contains(&again.fetched), "{}", again.fetched);
+    assert_eq!(fs::read(b.path().join("second/new")).unwrap(), vec![3; 150_000]);
+    assert_eq!(
+        fs::read(b.path().join("second/renamed/film")).unwrap().len(),
+        2_000_000
+    );
+    giver.shutdown().await.unwrap();
+    taker.shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

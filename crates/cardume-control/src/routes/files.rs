@@ -15,6 +15,7 @@ use crate::{
 
 #[derive(Clone)]
 pub(super) struct State {
+    pub(super) shares: cardume_share::Handle,
     pub(super) store: Store,
     pub(super) exchange: cardume_exchange::Handle,
     pub(super) links: Links,
@@ -34,9 +35,14 @@ async fn list(extract::State(state): extract::State<State>) -> Result<Json<Vec<F
     let store = state.store;
     let roots = on_disk(move || Ok(store.roots()?)).await?;
     let addresses = state.links.addresses().await;
-    Ok(Json(
-        roots.into_iter().map(|root| file(root, &addresses)).collect(),
-    ))
+    let mut files: Vec<_> = roots.into_iter().map(|root| file(root, &addresses)).collect();
+    for (name, share) in state.shares.states() {
+        let of_share = files.iter_mut().find(|file| Some(file.cid) == share.cid);
+        if let Some(file) = of_share {
+            file.share = Some(name);
+        }
+    }
+    Ok(Json(files))
 }
 
 fn file(root: Root, addresses: &[multiaddr::Multiaddr]) -> File {
@@ -48,6 +54,7 @@ fn file(root: Root, addresses: &[multiaddr::Multiaddr]) -> File {
         files: root.files,
         path: root.path.map(|path| path.to_string_lossy().into_owned()),
         pinned: root.pinned,
+        share: None,
         added: root.added,
     }
 }

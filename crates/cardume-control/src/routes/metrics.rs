@@ -44,7 +44,7 @@ async fn metrics(extract::State(state): extract::State<State>) -> impl IntoRespo
     text.family("peers", "gauge", "Peers connected.")
         .sample(&[], status.peers);
     text.family("roots", "gauge", "Roots in the store.")
-        .sample(&[], status.shares);
+        .sample(&[], status.roots);
     text.family("operations_running", "gauge", "Operations that run.")
         .sample(&[], status.operations);
     if let Some(usage) = usage {

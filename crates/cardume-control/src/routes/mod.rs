@@ -91,6 +91,7 @@ pub(crate) fn router(
         kad,
         transfer,
         exchange,
+        shares: configured,
         store,
         stop,
     } = handles;
@@ -102,6 +103,7 @@ pub(crate) fn router(
         node: node.clone(),
         health: health.clone(),
         operations: operations.clone(),
+        shares: configured.clone(),
         stop,
         started: std::time::Instant::now(),
     };
@@ -117,6 +119,7 @@ pub(crate) fn router(
         links: links.clone(),
     };
     let files = files::State {
+        shares: configured,
         store: store.clone(),
         exchange: exchange.clone(),
         links,

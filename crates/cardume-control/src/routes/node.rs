@@ -2,7 +2,7 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{Json, extract, http::StatusCode};
-use cardume_api::{Problem, Status};
+use cardume_api::{Problem, Share, ShareState, Status};
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -14,6 +14,7 @@ pub(super) struct State {
     pub(super) node: Arc<NodeInfo>,
     pub(super) health: health::State,
     pub(super) operations: Arc<Operations>,
+    pub(super) shares: cardume_share::Handle,
     pub(super) stop: CancellationToken,
     pub(super) started: Instant,
 }
@@ -43,10 +44,32 @@ impl State {
             external: addresses.external,
             peers: peers.unwrap_or_default(),
             network: self.node.network.clone(),
-            shares: usage.unwrap_or_default(),
+            roots: usage.unwrap_or_default(),
+            shares: self.shares.states().into_iter().map(share).collect(),
             operations: self.operations.running() as u64,
             data_dir: self.node.data_dir.to_string_lossy().into_owned(),
         }
+    }
+}
+
+fn share((name, state): (String, cardume_share::State)) -> Share {
+    use cardume_share::Phase;
+    Share {
+        name,
+        path: state.path.to_string_lossy().into_owned(),
+        cid: state.cid,
+        state: match state.phase {
+            Phase::Waiting => ShareState::Waiting,
+            Phase::Hashing => ShareState::Hashing,
+            Phase::Changing => ShareState::Changing,
+            Phase::Shared => ShareState::Shared,
+            Phase::Failed => ShareState::Failed,
+            _ => ShareState::Other,
+        },
+        files: state.files,
+        size: state.size,
+        last_change: state.last_change,
+        problem: state.problem,
     }
 }
 

@@ -77,6 +77,7 @@ impl Daemon {
             kad,
             transfer,
             exchange,
+            shares: cardume_share::Handle::none(),
             store: store.clone(),
             stop: stop.clone(),
         };

@@ -47,6 +47,7 @@ fn words(event: &Event) -> String {
                 .unwrap_or_default();
             format!("peer {peer_id} {}{agent}", format!("{change:?}").to_lowercase())
         }
+        Event::Share { name, cid, files, .. } => format!("share {name} is {cid}: {files} files"),
         Event::Lost { count: Some(count) } => format!("lost {count} events"),
         Event::Lost { count: None } => "lost events: the daemon was started anew".into(),
         _ => "something this program does not know".into(),

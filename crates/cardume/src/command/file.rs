@@ -136,17 +136,21 @@ async fn roots(client: &Client, out: &Out) -> anyhow::Result<()> {
         } else {
             file.size.to_string()
         };
-        let pinned = if file.pinned { "pinned" } else { "-" };
+        let kept = match file.share {
+            Some(share) => format!("share {share}"),
+            None if file.pinned => "pinned".to_owned(),
+            None => "-".to_owned(),
+        };
         [
             file.cid.to_string(),
             size,
             file.files.to_string(),
-            pinned.into(),
+            kept,
             file.name,
             place,
         ]
     });
-    let head = ["CID", "SIZE", "FILES", "PIN", "NAME", "PLACE"];
+    let head = ["CID", "SIZE", "FILES", "KEPT", "NAME", "PLACE"];
     Ok(out.text(&table(head, rows.collect(), out.is_terminal()))?)
 }
 

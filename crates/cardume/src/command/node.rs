@@ -5,14 +5,14 @@ use std::{
 };
 
 use anyhow::Context;
-use cardume_api::{Client, ClientError, Code, Status, client::Address};
+use cardume_api::{Client, ClientError, Code, Share, Status, client::Address};
 use clap::Args;
 
 use super::wait;
 use crate::{
     failure::Ended,
     reach::{Reach, probe},
-    text::span,
+    text::{count, span},
 };
 
 /// Time between two looks at a daemon that is coming or going.
@@ -95,13 +95,28 @@ fn tell(reach: Reach<'_>, status: &Status) -> anyhow::Result<()> {
         if !status.external.is_empty() {
             text += &format!("reachable   {}\n", list(&status.external));
         }
-        text += &format!("peers       {}\nshares      {}\n", status.peers, status.shares);
+        text += &format!("peers       {}\nroots       {}\n", status.peers, status.roots);
+        for share in &status.shares {
+            text += &format!("share       {}\n", describe(share));
+        }
         text + &format!(
             "operations  {}\ndata        {}",
             status.operations, status.data_dir
         )
     })?;
     Ok(())
+}
+
+fn describe(share: &Share) -> String {
+    let id = share.cid.map_or_else(|| "-".to_owned(), |cid| cid.to_string());
+    let state = format!("{:?}", share.state).to_lowercase();
+    let problem = share.problem.as_ref();
+    let problem = problem.map(|problem| format!(" ({problem})")).unwrap_or_default();
+    let (name, path) = (&share.name, &share.path);
+    format!(
+        "{name} {state} {id} {path}, {}{problem}",
+        count(share.files, "file")
+    )
 }
 
 /// The node's peer id

@@ -1,0 +1,159 @@
+//! All shares of a node.
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cardume_content::Cid;
+use cardume_store::{Mode, Store};
+use futures::{StreamExt, stream::FuturesUnordered};
+use redb::Database;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Config, Handle, Phase, State,
+    follow::{Follower, Taken},
+    known::Known,
+    state::States,
+};
+
+/// Is told that a root is announced from now on, or no more.
+pub type Tell = Box<dyn Fn(Cid, bool) + Send + Sync>;
+
+/// Keeps what configuration shares in line with the disk, while it is run.
+pub struct Server {
+    wanted: BTreeMap<String, Config>,
+    all: Arc<All>,
+}
+
+/// What the shares have in common.
+pub(crate) struct All {
+    pub(crate) store: Store,
+    pub(crate) mode: Mode,
+    /// One share is taken in at a time: each uses all cores.
+    pub(crate) turn: Semaphore,
+    pub(crate) states: watch::Sender<States>,
+    known: Known,
+    tell: Tell,
+    /// Root of each share, as the table has it.
+    roots: Mutex<BTreeMap<String, Cid>>,
+}
+
+impl Server {
+    /// Shares `wanted` from `store`; `database` remembers what was shared for each name, `tell` is called with what
+    /// is to be announced.
+    pub fn new(
+        wanted: BTreeMap<String, Config>,
+        store: Store,
+        mode: Mode,
+        database: Arc<Database>,
+        tell: Tell,
+    ) -> (Handle, Self) {
+        let waiting = |(name, config): (&String, &Config)| {
+            let state = State {
+                path: config.path.clone(),
+                phase: Phase::Waiting,
+                cid: None,
+                files: 0,
+                size: 0,
+                last_change: None,
+                problem: None,
+            };
+            (name.clone(), state)
+        };
+        let (states, follow) = watch::channel(wanted.iter().map(waiting).collect());
+        let all = All {
+            store,
+            mode,
+            turn: Semaphore::new(1),
+            states,
+            known: Known(database),
+            tell,
+            roots: Mutex::default(),
+        };
+        let all = Arc::new(all);
+        (Handle::new(follow), Self { wanted, all })
+    }
+
+    /// Takes everything in, stops sharing what is not wanted any more, and follows changes until `stop`.
+    ///
+    /// What fails is logged and told in its [`State`], and tried again; the other shares go on.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { wanted, all } = self;
+        let names: Vec<_> = wanted.keys().cloned().collect();
+        let preparing = all.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || preparing.begin(&names)).await {
+            std::panic::resume_unwind(error.into_panic());
+        }
+        let mut following: FuturesUnordered<_> = wanted
+            .into_iter()
+            .map(|(name, config)| Follower::new(name, config, all.clone()).run(stop.clone()))
+            .collect();
+        while following.next().await.is_some() {}
+    }
+}
+
+impl All {
+    /// Reads what was shared last time, and gives up what is not in `wanted`.
+    fn begin(&self, wanted: &[String]) {
+        let before = self.known.load();
+        self.roots().clone_from(&before);
+        for (name, cid) in before {
+            if !wanted.contains(&name) {
+                tracing::info!(share = name, %cid, "no longer configured; not shared any more");
+                self.replace(&name, None);
+            }
+        }
+    }
+
+    fn roots(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Cid>> {
+        self.roots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes `taken` the root of a share, and gives the one before up unless another share has it too.
+    ///
+    /// The new root must be in the store. Blocks on the disk.
+    pub(crate) fn replace(&self, name: &str, taken: Option<&Taken>) {
+        let new = taken.map(|taken| taken.cid);
+        let (old, shared) = {
+            let mut roots = self.roots();
+            let old = match new {
+                Some(new) => roots.insert(name.to_owned(), new),
+                None => roots.remove(name),
+            };
+            let others = roots
+                .iter()
+                .any(|(other, cid)| other != name && Some(*cid) == old);
+            (old, others)
+        };
+        if let Some(taken) = taken {
+            (self.tell)(taken.cid, taken.announce);
+        }
+        if old == new {
+            return;
+        }
+        if let Err(error) = self.known.remember(name, new) {
+            tracing::warn!(share = name, %error, "the list of configured shares could not be written");
+        }
+        let Some(old) = old.filter(|_| !shared) else {
+            return;
+        };
+        (self.tell)(old, false);
+        if let Err(error) = self.store.remove_root(old) {
+            tracing::warn!(cid = %old, %error, "a share could not be forgotten");
+        }
+    }
+
+    /// Changes what is told of a share.
+    pub(crate) fn state(&self, name: &str, change: impl FnOnce(&mut State)) {
+        self.states.send_if_modified(|states| {
+            let Some(state) = states.get_mut(name) else {
+                return false;
+            };
+            let before = state.clone();
+            change(state);
+            *state != before
+        });
+    }
+}

@@ -1,0 +1,321 @@
+//! Shares of real directories that change under them.
+#![expect(clippy::unwrap_used, reason = "a test says enough when it panics")]
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use cardume_content::{Cid, Hash, Kind, manifest::Node};
+use cardume_share::{Config, Handle, Phase, Server, State};
+use cardume_store::{Mode, Store};
+use tempfile::TempDir;
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Longer than anything here takes on a slow machine.
+const GUARD: Duration = Duration::from_secs(30);
+const SETTLE: Duration = Duration::from_millis(60);
+
+type Told = Arc<Mutex<Vec<(Cid, bool)>>>;
+
+struct Stand {
+    dir: TempDir,
+    store: Store,
+    database: Arc<redb::Database>,
+}
+
+struct Running {
+    handle: Handle,
+    told: Told,
+    task: JoinHandle<()>,
+    stop: DropGuard,
+}
+
+impl Stand {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Arc::new(redb::Database::create(dir.path().join("db")).unwrap());
+        let config = cardume_store::Config::default();
+        let store = Store::open(&dir.path().join("store"), database.clone(), &config).unwrap();
+        fs::create_dir(dir.path().join("films")).unwrap();
+        Self { dir, store, database }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().canonicalize().unwrap().join("films").join(name)
+    }
+
+    /// A file old enough for its time stamp to be believed.
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        age(&path);
+        path
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            settle: cardume_units::Duration::from(SETTLE),
+            ..Config::new(self.path(""))
+        }
+    }
+
+    fn run(&self, config: Config) -> Running {
+        self.run_all(BTreeMap::from([("films".to_owned(), config)]))
+    }
+
+    fn run_all(&self, wanted: BTreeMap<String, Config>) -> Running {
+        let told = Told::default();
+        let tell = {
+            let told = told.clone();
+            Box::new(move |cid, announced| told.lock().unwrap().push((cid, announced)))
+        };
+        let (store, database) = (self.store.clone(), self.database.clone());
+        let (handle, server) = Server::new(wanted, store, Mode::InPlace, database, tell);
+        let stop = CancellationToken::new();
+        Running {
+            handle,
+            told,
+            task: tokio::spawn(server.run(stop.clone())),
+            stop: stop.drop_guard(),
+        }
+    }
+
+    fn names(&self, cid: Cid) -> Vec<String> {
+        let manifest = self.store.manifest(cid).unwrap();
+        let entries = manifest.entries().iter();
+        entries.map(|entry| entry.name.as_str().to_owned()).collect()
+    }
+
+    fn roots(&self) -> Vec<Cid> {
+        self.store.roots().unwrap().iter().map(|root| root.cid).collect()
+    }
+}
+
+impl Running {
+    /// Waits until the share is as `wanted`.
+    async fn until(&self, wanted: impl Fn(&State) -> bool) -> State {
+        let mut states = self.handle.follow();
+        let found = timeout(GUARD, states.wait_for(|states| wanted(&states["films"]))).await;
+        found.expect("it comes to that").unwrap()["films"].clone()
+    }
+
+    async fn shared(&self, wanted: impl Fn(&State) -> bool) -> State {
+        self.until(|state| state.phase == Phase::Shared && wanted(state))
+            .await
+    }
+
+    /// Its id, as soon as it is another.
+    async fn after(&self, cid: Option<Cid>) -> Cid {
+        self.shared(|state| state.cid != cid).await.cid.unwrap()
+    }
+
+    async fn end(self) {
+        drop(self.stop);
+        timeout(GUARD, self.task).await.expect("it ends").unwrap();
+    }
+}
+
+fn age(path: &Path) {
+    let past = SystemTime::now() - Duration::from_secs(60);
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_modified(past).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_new_changed_moved_and_deleted_is_shared_as_it_is() {
+    let stand = Stand::new();
+    stand.write("one", &[1; 300_000]);
+    stand.write("below/two", &[2; 300_000]);
+    let running = stand.run(stand.config());
+    let first = running.after(None).await;
+    assert_eq!(stand.names(first), ["below", "one"]);
+    assert_eq!(stand.roots(), [first]);
+
+    stand.write("below/new", b"new");
+    let second = running.shared(|state| state.files == 3).await.cid.unwrap();
+    fs::write(stand.path("one"), b"changed").unwrap();
+    let third = running.shared(|state| state.size == 300_010).await.cid.unwrap();
+    fs::rename(stand.path("below"), stand.path("beyond")).unwrap();
+    let fourth = running.after(Some(third)).await;
+    assert_eq!(stand.names(fourth), ["beyond", "one"]);
+    fs::remove_dir_all(stand.path("beyond")).unwrap();
+    let fifth = running.after(Some(fourth)).await;
+    assert_eq!(stand.names(fifth), ["one"]);
+    assert_eq!(stand.roots(), [fifth]);
+
+    let told = running.told.lock().unwrap().clone();
+    let announced: Vec<_> = told
+        .iter()
+        .filter(|(_, told)| *told)
+        .map(|(cid, _)| *cid)
+        .collect();
+    for cid in [first, second, third, fourth] {
+        assert!(announced.contains(&cid) && told.contains(&(cid, false)), "{cid}");
+    }
+    assert_eq!(announced.last(), Some(&fifth));
+    running.end().await;
+}
+
+#[tokio::test]
+async fn what_has_not_changed_keeps_its_id_and_is_still_served() {
+    let stand = Stand::new();
+    let large = vec![7; 500_000];
+    stand.write("kept/large", &large);
+    stand.write("other/small", b"small");
+    let running = stand.run(stand.config());
+    let first = running.after(None).await;
+    stand.write("other/more", b"more");
+    let second = running.after(Some(first)).await;
+    let below = |cid: Cid, name: &str| match stand.store.manifest(cid).unwrap().find(name).unwrap().node {
+        Node::Directory { cid, .. } => cid,
+        _ => panic!("a directory"),
+    };
+    assert_eq!(below(first, "kept"), below(second, "kept"));
+    assert_ne!(below(first, "other"), below(second, "other"));
+    stand.store.collect().unwrap();
+    let read = stand.store.read(Hash::of(&large), 0..10).unwrap();
+    assert_eq!(&read[..], &large[..10]);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_burst_of_writes_makes_few_roots() {
+    let stand = Stand::new();
+    let running = stand.run(stand.config());
+    let empty = running.after(None).await;
+    let path = stand.path("");
+    tokio::task::spawn_blocking(move || {
+        for index in 0..1_000 {
+            fs::write(path.join(format!("{index}")), index.to_string()).unwrap();
+        }
+    })
+    .await
+    .unwrap();
+    let last = running.shared(|state| state.files == 1_000).await.cid.unwrap();
+    let told = running.told.lock().unwrap().clone();
+    let roots = told.iter().filter(|(_, announced)| *announced).count();
+    assert!(roots <= 6, "{roots} roots");
+    assert_eq!(stand.roots(), [last]);
+    assert_ne!(last, empty);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_is_writing_to_is_shared_when_it_is_closed() {
+    let stand = Stand::new();
+    stand.write("ready", b"ready");
+    let mut config = stand.config();
+    config.settle = cardume_units::Duration::from(Duration::from_millis(400));
+    let running = stand.run(config);
+    let first = running.after(None).await;
+    let mut growing = File::create(stand.path("growing")).unwrap();
+    growing.write_all(b"half ").unwrap();
+    let state = running.shared(|state| state.problem.is_some()).await;
+    assert_eq!(state.cid, Some(first), "half a file is not shared");
+    let problem = state.problem.unwrap();
+    assert!(problem.contains("growing: it is being written to"), "{problem}");
+    growing.write_all(b"whole").unwrap();
+    drop(growing);
+    let state = running.shared(|state| state.files == 2).await;
+    assert_eq!((state.size, state.problem), (15, None));
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_share_whose_path_comes_and_goes_says_so_and_is_shared_again() {
+    let stand = Stand::new();
+    stand.write("film", b"film");
+    let mut config = stand.config();
+    config.rescan = cardume_units::Duration::from(Duration::from_millis(50));
+    let running = stand.run(config);
+    let first = running.after(None).await;
+    let away = stand.dir.path().join("away");
+    fs::rename(stand.path(""), &away).unwrap();
+    let state = running.until(|state| state.phase == Phase::Failed).await;
+    assert!(state.problem.unwrap().contains("No such file"));
+    fs::rename(&away, stand.path("")).unwrap();
+    let state = running.shared(|state| state.problem.is_none()).await;
+    assert_eq!(state.cid, Some(first));
+    running.end().await;
+}
+
+#[tokio::test]
+async fn one_file_is_shared_and_followed_too() {
+    let stand = Stand::new();
+    let path = stand.write("film", b"one");
+    let mut config = stand.config();
+    config.path = path.clone();
+    config.announce = false;
+    let running = stand.run(config);
+    let first = running.after(None).await;
+    assert_eq!(first, Cid::blob(Hash::of(b"one")));
+    fs::write(stand.path("beside"), b"of no interest").unwrap();
+    let new = stand.write("new", b"another");
+    fs::rename(new, path).unwrap();
+    let second = running.after(Some(first)).await;
+    assert_eq!(
+        (second, second.kind()),
+        (Cid::blob(Hash::of(b"another")), Kind::Blob)
+    );
+    let announced = running
+        .told
+        .lock()
+        .unwrap()
+        .iter()
+        .any(|(_, announced)| *announced);
+    assert!(!announced, "it is not to be announced");
+    running.end().await;
+}
+
+#[tokio::test]
+async fn changes_while_nobody_looked_are_found_at_the_next_start_and_what_is_not_wanted_is_given_up() {
+    let stand = Stand::new();
+    stand.write("film", b"film");
+    let running = stand.run(stand.config());
+    let first = running.after(None).await;
+    running.end().await;
+    stand.write("more", b"more");
+    let mut config = stand.config();
+    config.watch = false;
+    let twins = BTreeMap::from([
+        ("films".to_owned(), config.clone()),
+        ("twin".to_owned(), config.clone()),
+    ]);
+    let running = stand.run_all(twins);
+    let second = running.shared(|_| true).await.cid.unwrap();
+    assert_ne!(first, second);
+    let mut states = running.handle.follow();
+    let twin = states.wait_for(|states| states["twin"].cid == Some(second));
+    timeout(GUARD, twin).await.unwrap().unwrap();
+    running.end().await;
+
+    // A root that two shares have stays when one of them goes.
+    let running = stand.run(config);
+    running.shared(|_| true).await;
+    assert_eq!(stand.roots(), [second]);
+    running.end().await;
+    let running = stand.run_all(BTreeMap::new());
+    timeout(GUARD, running.task).await.unwrap().unwrap();
+    assert_eq!(stand.roots(), []);
+}
+
+#[tokio::test]
+async fn without_watching_changes_are_found_by_looking_for_them() {
+    let stand = Stand::new();
+    stand.write("film", b"film");
+    let mut config = stand.config();
+    config.watch = false;
+    config.rescan = cardume_units::Duration::from(Duration::from_millis(50));
+    let running = stand.run(config);
+    let first = running.after(None).await;
+    stand.write("more", b"more");
+    running.after(Some(first)).await;
+    running.end().await;
+}
