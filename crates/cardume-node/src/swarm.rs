@@ -4,88 +4,46 @@ use std::{
     io,
     net::SocketAddr,
     num::{NonZeroU8, NonZeroUsize},
-    time::Duration,
 };
 
 use futures::StreamExt;
-use hickory_resolver::config::{ResolverConfig, ResolverOpts};
 use libp2p::{
-    Multiaddr, Swarm, SwarmBuilder, TransportError, core::upgrade::Version, identity::Keypair,
-    multiaddr::Protocol, noise, swarm::SwarmEvent, tcp, tls, yamux,
+    Multiaddr, Swarm, TransportError,
+    core::upgrade::Version,
+    identity::Keypair,
+    multiaddr::Protocol,
+    swarm::{self, SwarmEvent},
 };
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use tokio_util::sync::CancellationToken;
 
 use crate::{behaviour::Behaviour, error::StartError};
 
-/// Substreams one peer may have open on one connection. yamux gives each 256 KiB of unread credit, so this
-/// is what bounds the memory that a peer can make us hold by sending to streams nobody reads.
-const MAX_STREAMS: usize = 256;
 /// Substreams whose protocol is still being negotiated; a peer that opens more and says nothing is shut out.
 const MAX_NEGOTIATING_STREAMS: usize = 32;
-/// Unread bytes of one QUIC stream: above the largest answer of the transfer protocol.
-const QUIC_STREAM_WINDOW: u32 = 6 * 1024 * 1024;
-/// Unread bytes of one QUIC connection.
-const QUIC_CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
-/// A name that does not resolve in this time counts as unknown.
-const DNS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections tried at once for one dial.
+const DIAL_CONCURRENCY: NonZeroU8 = NonZeroU8::new(8).expect("8 is not 0");
+/// Events for one connection that wait for it.
+const HANDLER_BUFFER: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
 
-/// Builds the swarm: QUIC, and TCP under TLS 1.3 or Noise with yamux; names resolved as the system does.
+/// Builds the swarm on the transports of [`cardume_transport`].
 pub(crate) fn build(
-    key: Keypair,
+    key: &Keypair,
     config: &cardume_connect::Config,
     behaviour: Behaviour,
 ) -> Result<Swarm<Behaviour>, StartError> {
-    let (resolver, options) = resolver();
-    let idle = config.idle_timeout.get();
-    let swarm = SwarmBuilder::with_existing_identity(key)
-        .with_tokio()
-        .with_tcp(
-            tcp::Config::default().nodelay(true),
-            (tls::Config::new, noise::Config::new),
-            || {
-                let mut yamux = yamux::Config::default();
-                yamux.set_max_num_streams(MAX_STREAMS);
-                yamux
-            },
-        )
-        .map_err(|error| StartError::Identity(error.to_string()))?
-        .with_quic_config(|mut quic| {
-            quic.handshake_timeout = Duration::from_secs(10);
-            quic.max_idle_timeout = 30_000;
-            quic.keep_alive_interval = Duration::from_secs(10);
-            quic.max_concurrent_stream_limit = MAX_STREAMS as u32;
-            quic.max_stream_data = QUIC_STREAM_WINDOW;
-            quic.max_connection_data = QUIC_CONNECTION_WINDOW;
-            quic
-        })
-        .with_dns_config(resolver, options)
-        .with_behaviour(|_| behaviour)
-        .expect("a behaviour that exists is built without failing")
-        .with_swarm_config(|swarm| {
-            swarm
-                .with_idle_connection_timeout(idle)
-                .with_smart_dial()
-                .with_dial_concurrency_factor(NonZeroU8::new(8).expect("8 is not 0"))
-                .with_substream_upgrade_protocol_override(Version::V1Lazy)
-                .with_max_negotiating_inbound_streams(MAX_NEGOTIATING_STREAMS)
-                .with_notify_handler_buffer_size(NonZeroUsize::new(64).expect("64 is not 0"))
-                .with_per_connection_event_buffer_size(32)
-        })
-        .with_connection_timeout(config.dial_timeout.get())
-        .build();
-    Ok(swarm)
-}
-
-/// The system's name servers, or none: a host without any still dials addresses.
-fn resolver() -> (ResolverConfig, ResolverOpts) {
-    let (config, mut options) = hickory_resolver::system_conf::read_system_conf().unwrap_or_else(|error| {
-        tracing::info!(%error, "no name servers are configured on this host; /dns addresses will not resolve");
-        (ResolverConfig::from_parts(None, Vec::new(), Vec::new()), ResolverOpts::default())
-    });
-    options.timeout = DNS_TIMEOUT;
-    options.attempts = 1;
-    (config, options)
+    let transport = cardume_transport::build(key, config.dial_timeout.get())
+        .map_err(|error| StartError::Identity(error.to_string()))?;
+    let swarm = swarm::Config::with_tokio_executor()
+        .with_idle_connection_timeout(config.idle_timeout.get())
+        .with_smart_dial()
+        .with_dial_concurrency_factor(DIAL_CONCURRENCY)
+        .with_substream_upgrade_protocol_override(Version::V1Lazy)
+        .with_max_negotiating_inbound_streams(MAX_NEGOTIATING_STREAMS)
+        .with_notify_handler_buffer_size(HANDLER_BUFFER)
+        .with_per_connection_event_buffer_size(32);
+    let local = key.public().to_peer_id();
+    Ok(Swarm::new(transport, behaviour, local, swarm))
 }
 
 /// Listens on every address, or says which one is taken.

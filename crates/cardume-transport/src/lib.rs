@@ -1,0 +1,49 @@
+//! QUIC, and TCP under TLS 1.3 or Noise with yamux: tuned, and readable for every libp2p peer.
+//!
+//! It deliberately builds no swarm, chooses no peer and limits no connections. What it tunes is what two nodes
+//! may choose freely within the libp2p specifications: which cipher, how large a frame, when to flush.
+//!
+//! # Invariants
+//!
+//! * Every byte on the wire is libp2p's: a peer with the stock stack notices nothing but the speed.
+//! * What a peer can make us hold is bounded for each connection: substreams, unread bytes, buffers.
+//! * Keys of a session never leave the process: `SSLKEYLOGFILE` is not honoured over TCP.
+mod buffered;
+mod dns;
+mod quic;
+mod security;
+mod tcp;
+mod tls;
+mod yamux;
+
+use std::time::Duration;
+
+use libp2p_core::{
+    muxing::StreamMuxerBox,
+    transport::{Boxed, Transport as _, timeout::TransportTimeout},
+};
+use libp2p_identity::{Keypair, PeerId};
+
+pub use self::security::BuildError;
+
+/// Substreams that one connection may have open, both ways together.
+///
+/// Each has 256 KiB of unread credit from the start, so this is what bounds the memory that a peer can make
+/// us hold by sending to streams that nobody reads. The protocols of a node use up to 110.
+pub(crate) const MAX_STREAMS: usize = 192;
+
+/// Every transport of a node: what comes out is authenticated and multiplexed.
+pub type Transport = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// Makes the transports of the node whose key is `key`; needs a tokio runtime where it is polled.
+///
+/// A connection that is not through its handshakes after `timeout` is closed.
+///
+/// # Errors
+/// When `key` signs no certificate.
+pub fn build(key: &Keypair, timeout: Duration) -> Result<Transport, BuildError> {
+    let streams = tcp::build(key)?
+        .or_transport(quic::build(key))
+        .map(|either, _| either.into_inner());
+    Ok(TransportTimeout::new(dns::build(streams), timeout).boxed())
+}
