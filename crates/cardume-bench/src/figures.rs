@@ -40,6 +40,9 @@ pub struct Measured {
     /// Bytes the source sent for each byte of content that one fetcher needs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent: Option<f64>,
+    /// Share of the line's rate that was content, from the beginning to the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<f64>,
 }
 
 impl Measured {
@@ -63,6 +66,7 @@ type Column = (&'static str, usize, fn(&Measured) -> Option<f64>);
 /// Columns that are medians of one number, with its digits; left out where nobody has it.
 const COLUMNS: &[Column] = &[
     ("\nMiB/s", 0, |run| Some(run.mib()? / run.seconds)),
+    ("of the\nline", 2, |run| run.line),
     ("last ÷\nfirst", 2, |run| Some(run.seconds / run.first?)),
     ("source\nsent ×", 2, |run| run.sent),
     ("CPU s/GiB\nsource", 2, |run| run.cpu(run.source)),

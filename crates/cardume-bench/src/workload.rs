@@ -1,5 +1,8 @@
 //! What can be measured.
 
+use std::time::Duration;
+
+use cardume_testkit::line::Line;
 use clap::ValueEnum;
 
 use crate::content::Shape;
@@ -35,6 +38,10 @@ pub enum Workload {
     W8,
     /// Reading 1 MiB in the middle of a file that is not here
     W9,
+    /// One file, over a line of 20 ms and 500 Mbit/s
+    Far20,
+    /// One file, over a line of 80 ms and 500 Mbit/s
+    Far80,
 }
 
 /// How much there is to do.
@@ -73,7 +80,7 @@ impl Workload {
         let file = |usual: u64| Shape::File(scale.size.unwrap_or(usual));
         match self {
             Self::W4 | Self::W5Tree => Shape::Tree(scale.files.unwrap_or(10_000), SMALL),
-            Self::W3b => file(256 * MIB),
+            Self::W3b | Self::Far20 | Self::Far80 => file(256 * MIB),
             Self::W6 => Shape::File(100 * KIB),
             Self::W8 => Shape::File(MIB),
             _ => file(GIB),
@@ -88,6 +95,19 @@ impl Workload {
             Self::W3b => (1, 16),
             _ => (1, 1),
         }
+    }
+
+    /// The line between the two sides, if it is more than loopback.
+    pub fn line(self) -> Option<Line> {
+        let round_trip = match self {
+            Self::Far20 => Duration::from_millis(20),
+            Self::Far80 => Duration::from_millis(80),
+            _ => return None,
+        };
+        Some(Line {
+            round_trip,
+            rate: 500_000_000 / 8,
+        })
     }
 
     /// Counted runs for each that was asked for: what takes milliseconds is cheap, and noisier.

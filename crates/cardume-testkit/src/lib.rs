@@ -8,4 +8,5 @@ pub mod files;
 pub mod flood;
 pub mod hosts;
 pub mod liar;
+pub mod line;
 pub mod patience;

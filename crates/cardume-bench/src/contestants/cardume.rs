@@ -48,7 +48,7 @@ impl Contestant for Cardume {
 
     fn can(&self, workload: Workload) -> bool {
         match workload {
-            Workload::W1 | Workload::W6 | Workload::W9 => true,
+            Workload::W1 | Workload::W6 | Workload::W9 | Workload::Far20 | Workload::Far80 => true,
             _ => self.link == Link::Tcp,
         }
     }
@@ -60,6 +60,7 @@ impl Contestant for Cardume {
         Ok(Box::new(Giver {
             what: format!("{cid} {}", daemon.peer_id()?),
             at: reached_at(&daemon, self.link)?,
+            is_udp: self.link == Link::Quic,
             daemon,
         }))
     }
@@ -98,6 +99,7 @@ struct Giver {
     daemon: Daemon,
     what: String,
     at: SocketAddr,
+    is_udp: bool,
 }
 
 impl Source for Giver {
@@ -109,6 +111,7 @@ impl Source for Giver {
         Offer {
             what: self.what.clone(),
             at: self.at,
+            is_udp: self.is_udp,
         }
     }
 }

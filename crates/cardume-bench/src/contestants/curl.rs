@@ -128,6 +128,7 @@ impl Source for Nginx {
         Offer {
             what: self.directory.path().join("certificate").display().to_string(),
             at: self.at,
+            is_udp: false,
         }
     }
 }

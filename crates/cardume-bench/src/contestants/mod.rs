@@ -59,6 +59,8 @@ pub struct Offer {
     pub what: String,
     /// Whom to ask.
     pub at: SocketAddr,
+    /// Whether that is a UDP address, not a TCP one.
+    pub is_udp: bool,
 }
 
 /// What one fetcher is to do.

@@ -2,7 +2,8 @@
 
 use std::{ops::Range, path::Path, time::Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use cardume_testkit::line::{Carrier, Line};
 
 use super::Setting;
 use crate::{
@@ -29,7 +30,9 @@ pub(super) fn run(contestant: &dyn Contestant, setting: &Setting<'_>, to: &Path)
     let giving: Vec<Box<dyn Source>> = giving.collect::<anyhow::Result<_>>()?;
     let taking = (0..fetchers).map(|_| contestant.fetcher(&places.fetcher, setting.content));
     let mut taking: Vec<Box<dyn Fetcher>> = taking.collect::<anyhow::Result<_>>()?;
-    let offers: Vec<Offer> = giving.iter().map(|source| source.offer()).collect();
+    let mut offers: Vec<Offer> = giving.iter().map(|source| source.offer()).collect();
+    let line = setting.workload.line();
+    let carriers = line.map(|line| put_between(line, &mut offers)).transpose()?;
     let processes: Vec<u32> = giving.iter().flat_map(|source| source.processes()).collect();
     let range = range(setting);
     // What others have left to be written would be written during this run.
@@ -43,6 +46,12 @@ pub(super) fn run(contestant: &dyn Contestant, setting: &Setting<'_>, to: &Path)
     let sent = before.zip(sent()?).map(|(before, after)| after - before);
     let whole = setting.content.shape().bytes();
     let bytes = range.as_ref().map_or(whole, |range| range.end - range.start);
+    let carried = carriers.map(|carriers| carriers.iter().map(Carrier::carried).sum::<u64>());
+    ensure!(
+        carried.is_none_or(|carried| carried >= bytes),
+        "it went another way than the line"
+    );
+    let seconds = times.iter().copied().fold(0.0, f64::max);
     for index in 0..fetchers {
         let path = to.join(index.to_string());
         match &range {
@@ -53,12 +62,26 @@ pub(super) fn run(contestant: &dyn Contestant, setting: &Setting<'_>, to: &Path)
     }
     Ok(Measured {
         bytes: bytes * fetchers as u64,
-        seconds: times.iter().copied().fold(0.0, f64::max),
+        seconds,
         first: (fetchers > 1).then(|| times.iter().copied().fold(f64::INFINITY, f64::min)),
         source: Some(source),
         fetcher: Some(fetcher),
         sent: sent.map(|sent| sent as f64 / bytes as f64),
+        line: line.map(|line| bytes as f64 / seconds / line.rate as f64),
     })
+}
+
+/// Has every offer name a carrier's address instead of the source's.
+fn put_between(line: Line, offers: &mut [Offer]) -> anyhow::Result<Vec<Carrier>> {
+    let carriers = offers.iter_mut().map(|offer| {
+        let carrier = match offer.is_udp {
+            true => line.udp(offer.at)?,
+            false => line.tcp(offer.at)?,
+        };
+        offer.at = carrier.at;
+        Ok(carrier)
+    });
+    carriers.collect()
 }
 
 /// Has all of them fetch at once; returns how long each took.
@@ -106,6 +129,6 @@ fn range(setting: &Setting<'_>) -> Option<Range<u64>> {
 
 fn check_range(path: &Path, range: &Range<u64>) -> anyhow::Result<()> {
     let (size, expected) = (std::fs::metadata(path)?.len(), range.end - range.start);
-    anyhow::ensure!(size == expected, "{size} bytes of {expected} arrived");
+    ensure!(size == expected, "{size} bytes of {expected} arrived");
     Ok(())
 }
