@@ -24,6 +24,9 @@ pub struct NewFetch {
     /// Replace what is at the destination.
     #[serde(default)]
     pub force: bool,
+    /// Answer only when what was fetched is on the disk for good, and not as soon as it is verified.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sync: bool,
     /// Of a directory, only files whose path below it matches one of these globs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<String>,

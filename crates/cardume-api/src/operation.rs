@@ -102,6 +102,8 @@ pub enum Phase {
     Content,
     /// Gives files their names.
     Placing,
+    /// Waits for the disk to have it for good.
+    Syncing,
     /// Hashes files.
     Hashing,
     /// Has ended.

@@ -124,6 +124,7 @@ fn words(progress: &Progress) -> String {
         Phase::Content if progress.sources.is_empty() => "transferring".into(),
         Phase::Content => format!("from {}", count(progress.sources.len() as u64, "peer")),
         Phase::Placing => "placing files".into(),
+        Phase::Syncing => "waiting for the disk".into(),
         Phase::Hashing => "hashing".into(),
         _ => "working".into(),
     }

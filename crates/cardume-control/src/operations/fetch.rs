@@ -11,7 +11,7 @@ use crate::problem::{Refused, Result};
 pub(crate) fn resume(operations: &Arc<Operations>, exchange: &cardume_exchange::Handle) {
     for (request, resumed) in exchange.take_resumed() {
         let started = operations.start(Kind::Fetch, request.cid.to_string(), |ticket| {
-            fetch(ticket, resumed)
+            fetch(ticket, resumed, None)
         });
         if let Err(Refused(problem)) = started {
             tracing::warn!(%problem, cid = %request.cid, "an unfinished fetch does not go on");
@@ -20,8 +20,13 @@ pub(crate) fn resume(operations: &Arc<Operations>, exchange: &cardume_exchange::
 }
 
 /// Follows a fetch to its end. Cancelling the ticket cancels the fetch, unless the server stops: then it is the
-/// exchange that ends it, and takes it up again at the next start.
-pub(crate) async fn fetch(mut ticket: Ticket, mut fetch: Fetch) -> Result<Outcome> {
+/// exchange that ends it, and takes it up again at the next start. With `durable`, what was fetched is on the disk
+/// for good when the operation ends.
+pub(crate) async fn fetch(
+    mut ticket: Ticket,
+    mut fetch: Fetch,
+    durable: Option<cardume_exchange::Handle>,
+) -> Result<Outcome> {
     let began = Instant::now();
     let mut progress = fetch.progress();
     let cancel = ticket.cancellation().clone();
@@ -45,6 +50,13 @@ pub(crate) async fn fetch(mut ticket: Ticket, mut fetch: Fetch) -> Result<Outcom
             },
         }
     };
+    if let Some(exchange) = durable {
+        ticket.advance(Progress {
+            phase: Phase::Syncing,
+            ..into_progress(progress.borrow().clone())
+        });
+        exchange.sync().await?;
+    }
     Ok(Outcome::Fetched(Fetched {
         cid: fetched.cid,
         path: fetched.path.map(|path| path.to_string_lossy().into_owned()),

@@ -42,10 +42,13 @@ async fn fetch(
     if let Some(path) = &new.destination {
         caller.check_writable(path)?;
     }
+    let sync = new.sync;
     let request = request(new)?;
     let subject = request.cid.to_string();
+    let exchange = state.exchange.clone();
     let operation = state.operations.start(Kind::Fetch, subject, |ticket| {
-        operations::fetch(ticket, state.exchange.fetch(request))
+        let fetch = exchange.fetch(request);
+        operations::fetch(ticket, fetch, sync.then_some(exchange))
     })?;
     Ok((StatusCode::ACCEPTED, Json(operation)))
 }

@@ -131,6 +131,31 @@ async fn a_fetch_is_cancelled_and_listed() {
 }
 
 #[tokio::test]
+async fn a_fetch_that_waits_for_the_disk_ends_when_all_is_durable() {
+    let daemon = Daemon::start().await;
+    let bytes = vec![9; 300_000];
+    let body = futures::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::from(bytes.clone()))]);
+    let uploaded = daemon.client.upload(body).await.unwrap();
+    let path = daemon.directory.path().join("synced");
+    let wanted = NewFetch {
+        destination: Some(path.clone()),
+        sync: true,
+        ..fetch(uploaded.cid)
+    };
+    let begun = daemon.client.fetch(&wanted).await.unwrap();
+    assert_eq!(ended(&daemon, &begun).await.state, State::Done);
+    assert_eq!(daemon.store.unsettled(), 0);
+    assert_eq!(std::fs::read(path).unwrap(), bytes);
+    let names = daemon.client.files().await.unwrap();
+    assert_eq!(
+        names.first().map(|file| file.cid),
+        Some(uploaded.cid),
+        "it is on record"
+    );
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_fetch_that_makes_no_sense_is_refused_at_once() {
     let daemon = Daemon::start().await;
     let cid = Cid::blob(Hash::of(b"a"));

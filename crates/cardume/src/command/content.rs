@@ -237,6 +237,25 @@ fn symlink(entry: &Entry, depth: u32, path: &Path) -> anyhow::Result<()> {
     Ok(std::os::unix::fs::symlink(target, path)?)
 }
 
+/// The file system that something is written to.
+pub(super) struct Disk(std::fs::File);
+
+impl Disk {
+    /// The file system of what will be at `path`.
+    pub(super) fn of(path: &Path) -> anyhow::Result<Self> {
+        let parent = parent_of(path);
+        let directory = std::fs::File::open(parent);
+        Ok(Self(
+            directory.with_context(|| format!("cannot open {}", parent.display()))?,
+        ))
+    }
+
+    /// Waits until all that was written, names too, is on the disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.0)?)
+    }
+}
+
 fn parent_of(path: &Path) -> &Path {
     path.parent()
         .filter(|path| !path.as_os_str().is_empty())

@@ -61,6 +61,9 @@ pub(crate) struct Options {
     /// Replace what is at the destination
     #[arg(short, long)]
     force: bool,
+    /// End only when it is on the disk for good, and would survive a power cut
+    #[arg(long)]
+    sync: bool,
 }
 
 impl Options {
@@ -91,6 +94,9 @@ pub(super) async fn run(reach: Reach<'_>, options: Options) -> anyhow::Result<()
         .map_err(|error| Ended::usage(format!("{:?} is no link and no CID: {error}", options.link)))?;
     for glob in &options.only {
         globset::Glob::new(glob).map_err(|error| Ended::usage(format!("--only {glob}: {error}")))?;
+    }
+    if options.sync && options.to_stdout() {
+        return Err(Ended::usage("--sync waits for a disk, and - is none; name a file with -o").into());
     }
     let destination = (!options.to_stdout()).then(|| destination(options.output.as_deref(), &link));
     if let Some(path) = &destination
@@ -181,6 +187,7 @@ async fn fetch(
         link: options.link.clone(),
         destination: Some(path.to_path_buf()),
         force: options.force,
+        sync: options.sync,
         only: options.only.clone(),
         name: path.file_name().and_then(OsStr::to_str).map(str::to_owned),
         peers: options.peer.clone(),
@@ -233,8 +240,14 @@ async fn streamed(
     let began = Instant::now();
     let mut writer = content::Writer::new(client, options.patience(), options.force, &options.only, out)?;
     let place = options.place(link);
+    // Open before the first byte is written: it is told of writes that fail from then on.
+    let disk = options.sync.then(|| content::Disk::of(path)).transpose()?;
     let written = wait::unless_interrupted(writer.write(&place, options.range.clone(), path)).await?;
     let size = written.with_context(|| format!("cannot get {}", link.cid))?;
+    if let Some(disk) = disk {
+        tokio::task::block_in_place(|| disk.sync())
+            .with_context(|| format!("cannot sync {}", path.display()))?;
+    }
     Ok(Fetched {
         cid: link.cid,
         path: Some(path.display().to_string()),
