@@ -6,6 +6,9 @@ use multiaddr::{Multiaddr, Protocol};
 
 use super::layer::Path;
 
+/// Bytes of a socket's path (`sun_path` of `unix(7)`), less its end, and less the name under which it is made.
+const MAX_SOCKET_PATH: usize = 90;
+
 /// Something wrong with the whole.
 pub(super) struct Problem {
     pub(super) path: Path,
@@ -20,6 +23,7 @@ pub(super) fn whole(config: &Config) -> Vec<Problem> {
     addresses(config, &mut found);
     peers(config, &mut found);
     limits(config, &mut found);
+    shares(config, &mut found);
     places(config, &mut found);
     found.0
 }
@@ -165,15 +169,49 @@ fn limits(config: &Config, found: &mut Findings) {
     }
 }
 
-fn places(config: &Config, found: &mut Findings) {
+fn shares(config: &Config, found: &mut Findings) {
+    let mut paths = BTreeMap::new();
     for (name, share) in &config.share {
+        if name.trim().is_empty() || name.chars().any(char::is_control) {
+            let reason = format!("{name:?} is no name for a share");
+            found.add(&["share", name], reason, Some("as in [share.films]"));
+        }
         if !share.path.is_absolute() {
             let reason = format!("{:?} is not absolute", share.path);
             found.add(&["share", name, "path"], reason, Some("begin it with /"));
         }
+        // Compared part by part, so that a slash at the end makes no difference.
+        let parts: Vec<_> = share.path.components().collect();
+        if let Some(other) = paths.insert(parts, name) {
+            let reason = format!("[share.{other}] shares {:?} already", share.path);
+            found.add(&["share", name, "path"], reason, Some("share a path once"));
+        }
+    }
+}
+
+fn places(config: &Config, found: &mut Findings) {
+    if let Some(path) = config.node.data_dir.as_ref().filter(|path| !path.is_absolute()) {
+        // The same file must not mean another directory wherever the daemon is started.
+        let reason = format!("{path:?} is not absolute");
+        found.add(&["node", "data_dir"], reason, Some("begin it with /"));
+    }
+    if let Some(path) = &config.identity.key_file
+        && !path.starts_with('/')
+        && !path.starts_with("credential:")
+    {
+        let reason = format!("{path:?} is not absolute");
+        let hint = Some("begin it with /, or write credential:NAME");
+        found.add(&["identity", "key_file"], reason, hint);
     }
     if let Some(listen) = &config.control.listen {
         match listen.strip_prefix("unix:") {
+            Some(path) if path.len() > MAX_SOCKET_PATH => {
+                let reason = format!(
+                    "the path has {} bytes, and that of a socket at most {MAX_SOCKET_PATH}",
+                    path.len()
+                );
+                found.add(&["control", "listen"], reason, None);
+            }
             Some(path) if path.starts_with('/') => {}
             _ => found.add(
                 &["control", "listen"],

@@ -39,7 +39,9 @@ pub(super) fn environment(variables: &BTreeMap<String, String>) -> Result<Layer,
         let path: Path = match name.as_str() {
             "CARDUME_LOG" if !text.is_empty() => vec!["log".into(), "level".into()],
             reserved if RESERVED.contains(&reserved) => continue,
-            _ if key.contains("__") => key.split("__").map(str::to_lowercase).collect(),
+            _ if key.split("__").count() > 1 && key.split("__").all(|part| !part.is_empty()) => {
+                key.split("__").map(str::to_lowercase).collect()
+            }
             _ => {
                 mistakes.push(unknown_variable(name, place));
                 continue;
@@ -87,7 +89,20 @@ fn finish(layer: Layer, mistakes: Vec<Mistake>) -> Result<Layer, Vec<Mistake>> {
 }
 
 fn unknown_variable(name: &str, place: Place) -> Mistake {
-    let near = suggest(name, &RESERVED).filter(|hint| hint.starts_with("did you mean"));
+    let section = name
+        .trim_start_matches("CARDUME_")
+        .trim_end_matches('_')
+        .to_lowercase();
+    let path = vec![section.clone()];
+    if fits(&path, &toml::Table::new().into()).is_ok() {
+        let hint = format!(
+            "the keys of [{section}] are set with CARDUME_{}__<KEY>",
+            section.to_uppercase()
+        );
+        return Mistake::new(place, "names a section and no key").hint(Some(hint));
+    }
+    let near =
+        suggest(name, &RESERVED).filter(|hint| hint.starts_with("did you mean") && !name.contains("__"));
     let hint = near.unwrap_or_else(|| "keys are set with CARDUME_<SECTION>__<KEY>".into());
     Mistake::new(place, "unknown variable").hint(Some(hint))
 }
@@ -145,8 +160,14 @@ fn read(path: &Path, text: &str) -> Result<Value, Wording> {
             },
         }
     }
-    let table = path.split_last().map_or(&[][..], |(_, tables)| tables);
-    Err(reword(&said.unwrap_or_default(), table))
+    let said = said.unwrap_or_default();
+    // It is the outermost name that is unknown, when several are.
+    let unknown = said
+        .strip_prefix("unknown field `")
+        .and_then(|rest| rest.split('`').next());
+    let depth = unknown.and_then(|name| path.iter().position(|part| part == name));
+    let table = path.get(..depth.unwrap_or_else(|| path.len().saturating_sub(1)));
+    Err(reword(&said, table.unwrap_or_default()))
 }
 
 fn toml_value(text: &str) -> Option<toml::Value> {

@@ -64,7 +64,11 @@ impl Document<'_> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         let mut mistakes: Vec<Mistake> = errors
             .iter()
-            .map(|error| self.mistake(error.span().unwrap_or(0..0), error.message(), None))
+            .map(|error| {
+                let span = error.span().unwrap_or(0..0);
+                let reason = self.syntax(&span, error.message());
+                self.mistake(span, &reason, None)
+            })
             .collect();
         let typed = self.typed(table.clone());
         mistakes.extend(typed.into_iter().filter(|typed| {
@@ -93,6 +97,16 @@ impl Document<'_> {
             layer.values = values;
         }
         Ok(layer)
+    }
+
+    /// A mistake of syntax in plain words. A bare word that begins like `inf` or `nan` is still a word.
+    fn syntax(&self, span: &std::ops::Range<usize>, message: &str) -> String {
+        let text = self.text.get(span.start..).unwrap_or_default();
+        let begins_word = text.starts_with(|c: char| c.is_ascii_alphabetic());
+        if begins_word && (message.starts_with("invalid float") || message.starts_with("string values")) {
+            return "a text must stand in quotes".into();
+        }
+        message.to_owned()
     }
 
     /// Mistakes against the types, found one by one: each is noted, taken out, and the rest is read again.
@@ -186,6 +200,18 @@ fn remove(table: &mut DeTable<'_>, span: &std::ops::Range<usize>, path: &mut Pat
         if let DeValue::Table(inner) = value.get_mut()
             && remove(inner, span, path)
         {
+            return true;
+        }
+        if let DeValue::Array(items) = value.get_ref()
+            && value.span() != *span
+            && items.iter().any(|item| item.span() == *span)
+        {
+            // The others of the list may be wrong too.
+            let taken = std::mem::replace(value.get_mut(), DeValue::Boolean(false));
+            if let DeValue::Array(items) = taken {
+                let others = items.into_iter().filter(|item| item.span() != *span);
+                *value.get_mut() = DeValue::Array(others.collect());
+            }
             return true;
         }
         let listed = matches!(value.get_ref(), DeValue::Array(items) if holds(items, span));

@@ -195,7 +195,7 @@ fn every_mistake_of_every_source_is_told_at_once() {
         "cardume.toml:2:2: unknown key \"listn\" at the top level; did you mean \"listen\"?",
         "cardume.toml:4:8: unknown value \"srver\"; did you mean \"server\"?",
         "conf.d/a.toml:2:",
-        "conf.d/a.toml:3:10: string values must be quoted",
+        "conf.d/a.toml:3:10: a text must stand in quotes",
         "$CARDUME_KAD__ENABLED: wrong type",
         "$CARDUME_NOSUCH: unknown variable",
         "--set log.levl=3: unknown key \"levl\" in [log]; did you mean \"level\"?",
@@ -210,12 +210,54 @@ fn every_mistake_of_every_source_is_told_at_once() {
 }
 
 /// What a file says, and how the one mistake in it is told.
-const BAD_FILES: [(&str, &str); 24] = [
+const BAD_FILES: [(&str, &str); 39] = [
     (
         "[listen]\nadresses = []",
         "2:1: unknown key \"adresses\" in [listen]; did you mean \"addresses\"?",
     ),
-    ("[listen]\naddresses = [\"foo\"]", "2:14: invalid multiaddr"),
+    (
+        "[listen]\naddresses = [\"foo\"]",
+        "2:14: no multiaddr: it does not begin with /ip4",
+    ),
+    (
+        "[listen]\naddresses = [\"/ip4/0.0.0.0/tcp/70000\"]",
+        "2:14: no multiaddr: a number in it is too large (ports end at 65535); write it like /ip4/",
+    ),
+    (
+        "[listen]\naddresses = [\"/ip4/0.0.0.0/tcp/x\"]",
+        "2:14: no multiaddr: there is no number where one should be",
+    ),
+    (
+        "[connect]\nbootstrap = [\"/ip4/1.2.3.4/tcp/1/p2p/12D3\"]",
+        "2:14: no multiaddr: what follows /p2p/ is no peer id",
+    ),
+    (
+        "[listen]\naddresses = [4011]",
+        "2:14: wrong type: integer `4011`, expected a multiaddr in quotes",
+    ),
+    ("[peer.nas]\nid = \"12D3KooWbad\"", "2:6: no peer id: "),
+    ("[peer.nas]\nid = \"0OIl\"", "2:6: no peer id: "),
+    ("[log]\nlevel = info", "2:9: a text must stand in quotes"),
+    ("[node]\nname = b", "2:8: a text must stand in quotes"),
+    ("[kad]\nmode = 3", "2:8: wrong type: expected a word in quotes"),
+    (
+        "[share.a]\npath = \"/f\"\n[share.b]\npath = \"/f/\"",
+        "4:1: share.b.path: [share.a] shares \"/f/\" already",
+    ),
+    (
+        "[share.\" \"]\npath = \"/f\"",
+        "1:8: share. : \" \" is no name for a share",
+    ),
+    (
+        "[node]\ndata_dir = \"state\"",
+        "2:1: node.data_dir: \"state\" is not absolute; begin it with /",
+    ),
+    (
+        "[identity]\nkey_file = \"my.key\"",
+        "2:1: identity.key_file: \"my.key\" is not absolute",
+    ),
+    ("[shutdown]\ngrace = \"-5s\"", "2:9: \"-5s\" is no duration"),
+    ("[connect]\nmax_connections = 99999999999", "2:19: invalid value"),
     ("[kad]\nquery_timeout = \"30x\"", "2:17: \"30x\" is no duration"),
     ("[kad]\nquery_timeout = 30", "2:17: 30 has no unit"),
     ("[kad]\nenabled = \"yes\"", "2:11: wrong type"),
@@ -268,6 +310,76 @@ fn each_mistake_has_its_line_its_column_and_a_reason() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn each_wrong_entry_of_a_list_is_told() {
+    let mistakes =
+        Situation::with("[listen]\naddresses = [\"foo\", \"/ip4/1.2.3.4/tcp/1\", \"/tcp\", 3]\n").mistakes();
+    let places: Vec<_> = mistakes.iter().filter_map(|one| one.split(": ").next()).collect();
+    assert_eq!(
+        places,
+        ["cardume.toml:2:14", "cardume.toml:2:43", "cardume.toml:2:51"],
+        "{mistakes:#?}"
+    );
+}
+
+#[test]
+fn a_variable_is_told_by_what_is_wrong_with_its_name() {
+    let table = [
+        (
+            "CARDUME_LISTN__ADDRESSES",
+            "unknown key \"listn\" at the top level; did you mean \"listen\"?",
+        ),
+        (
+            "CARDUME_LISTEN__ADRESSES",
+            "unknown key \"adresses\" in [listen]; did you mean \"addresses\"?",
+        ),
+        (
+            "CARDUME_LISTEN",
+            "names a section and no key; the keys of [listen] are set with CARDUME_LISTEN__<KEY>",
+        ),
+        (
+            "CARDUME_KAD__",
+            "names a section and no key; the keys of [kad] are set with CARDUME_KAD__<KEY>",
+        ),
+        (
+            "CARDUME___",
+            "unknown variable; keys are set with CARDUME_<SECTION>__<KEY>",
+        ),
+        (
+            "CARDUME_CONFG",
+            "unknown variable; did you mean \"CARDUME_CONFIG\"?",
+        ),
+    ];
+    for (name, told) in table {
+        assert_eq!(
+            Situation::new().variable(name, "1").mistake(),
+            format!("${name}: {told}")
+        );
+    }
+    for option in ["kad", "kad=1", "=1", "kad..mode=x", "kad.mode"] {
+        let mistake = Situation::new().set(option).mistake();
+        assert!(mistake.contains("not of the form section.key=value"), "{mistake}");
+    }
+}
+
+#[test]
+fn a_drop_in_that_cannot_be_read_is_named() {
+    let place = Situation::new().file("conf.d/a.toml/inner", "");
+    assert!(
+        place
+            .mistake()
+            .starts_with("conf.d/a.toml: cannot read: Is a directory")
+    );
+    let place = Situation::new().file("conf.d/b.toml", "");
+    let directory = place.directory.path().join(".config/cardume/conf.d");
+    std::os::unix::fs::symlink("/no/such/file", directory.join("c.toml")).unwrap();
+    assert!(
+        place
+            .mistake()
+            .starts_with("conf.d/c.toml: cannot read: No such file")
+    );
 }
 
 #[test]

@@ -9,6 +9,9 @@ pub(super) struct Wording {
 /// Rewords `message`; `path` is the table it was said of, outermost first.
 pub(super) fn reword(message: &str, path: &[String]) -> Wording {
     let message = message.trim_end();
+    if let Some(wording) = address_or_id(message) {
+        return wording;
+    }
     for (said, noun) in [("unknown field", "key"), ("unknown variant", "value")] {
         if let Some(rest) = message.strip_prefix(said) {
             let mut names = quoted(rest);
@@ -29,6 +32,35 @@ pub(super) fn reword(message: &str, path: &[String]) -> Wording {
         reason: plain(message),
         hint: None,
     }
+}
+
+/// What a multiaddr or a peer id that cannot be read is told as: their crates speak of their own insides.
+fn address_or_id(message: &str) -> Option<Wording> {
+    let (noun, why, hint) = if let Some(why) = message.strip_prefix("failed to parse: ") {
+        let why = match why {
+            "number too large to fit in target type" => "a number in it is too large (ports end at 65535)",
+            "invalid digit found in string" => "there is no number where one should be",
+            "invalid multihash" => "what follows /p2p/ is no peer id",
+            why => why,
+        };
+        let hint = "write it like /ip4/192.0.2.1/udp/4011/quic-v1, with /p2p/PEER_ID behind it where a peer is named";
+        ("multiaddr", why, hint)
+    } else if message == "invalid multiaddr" || message == "invalid multiaddress" {
+        let hint = "write it like /ip4/192.0.2.1/udp/4011/quic-v1, with /p2p/PEER_ID behind it where a peer is named";
+        ("multiaddr", "it does not begin with /ip4, /ip6 or /dns", hint)
+    } else if message.starts_with("invalid multihash") || message.starts_with("base-58 decode error") {
+        (
+            "peer id",
+            "it does not decode",
+            "`cardume id` on that machine prints it; it begins with 12D3KooW",
+        )
+    } else {
+        return None;
+    };
+    Some(Wording {
+        reason: format!("no {noun}: {why}"),
+        hint: Some(hint.into()),
+    })
 }
 
 /// `did you mean …`, or everything there is when nothing is near.
@@ -57,6 +89,12 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 fn plain(message: &str) -> String {
     let mut text = message
         .replace("invalid type: ", "wrong type: ")
+        .replace("wanted string or table", "wrong type: expected a word in quotes")
+        .replace("expected multiaddress", "expected a multiaddr in quotes")
+        .replace(
+            "string values must be quoted, expected literal string",
+            "a text must stand in quotes",
+        )
         .replace("missing field", "missing key")
         .replace("a sequence", "a list")
         .replace("sequence", "a list")
