@@ -26,8 +26,8 @@ pub use self::{
     fetch::{Fetched, NewFetch},
     kad::{Kad, Provider},
     operation::{Failure, Kind, Operation, Outcome, Phase, Progress, Source, State},
-    peer::{NewPeer, Path, Peer},
+    peer::{BlockedPeer, NewPeer, Path, Peer, PeerDetails, Ping},
     problem::{Code, Problem},
     share::{Broken, Mode, NewShare, Shared, Skipped, Verified},
-    status::{Share, ShareState, Status},
+    status::{Share, ShareState, Status, Version},
 };

@@ -31,6 +31,47 @@ pub struct Peer {
     pub connected_s: u64,
 }
 
+/// What is known of one peer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PeerDetails {
+    /// Its peer id.
+    pub peer_id: String,
+    /// Its name in this node's configuration.
+    pub name: Option<String>,
+    /// Whether this node refuses it.
+    pub blocked: bool,
+    /// Its oldest connection; none when it is not connected.
+    pub connection: Option<Peer>,
+    /// Connections with it.
+    pub connections: u32,
+    /// Addresses where it may be, the likeliest first.
+    #[schema(value_type = Vec<String>)]
+    pub addresses: Vec<Multiaddr>,
+    /// Protocols it says it speaks.
+    pub protocols: Vec<String>,
+}
+
+/// The answer of a peer to a ping.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Ping {
+    /// Its peer id.
+    pub peer_id: String,
+    /// Milliseconds to it and back.
+    pub rtt_ms: f64,
+}
+
+/// A peer that this node refuses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BlockedPeer {
+    /// Its peer id.
+    pub peer_id: String,
+    /// Its name in this node's configuration.
+    pub name: Option<String>,
+    /// Whether the node refuses it of its own accord, for bytes that did not verify, and only until it stops.
+    #[serde(default)]
+    pub until_restart: bool,
+}
+
 /// How a peer is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -78,3 +78,10 @@ pub enum ShareState {
     #[serde(other)]
     Other,
 }
+
+/// Which program answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Version {
+    /// Its version.
+    pub version: String,
+}

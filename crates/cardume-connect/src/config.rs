@@ -2,10 +2,11 @@
 use std::{
     collections::{BTreeMap, HashSet},
     path::PathBuf,
+    sync::Arc,
 };
 
 use cardume_behaviour::{Driven, Onlooking};
-use libp2p_allow_block_list as block_list;
+use libp2p_allow_block_list::{self as block_list, BlockedPeers};
 use libp2p_connection_limits::{self as connection_limits, ConnectionLimits};
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_ping as ping;
@@ -15,6 +16,7 @@ use crate::{
     Behaviour, Handle, Server,
     address::bare,
     announce::Announce,
+    blocked::Blocked,
     book::{
         self,
         reader::{Reader, Shared},
@@ -135,17 +137,21 @@ pub enum BuildError {
     /// The node itself, named as a peer.
     #[error("{0} is this node itself; leave it out")]
     Myself(String),
+    /// The list of blocked peers cannot be read.
+    #[error("the list of blocked peers: {0}")]
+    Blocked(String),
 }
 
 impl Config {
     /// Builds the behaviour for the swarm, the handle for everybody else, and the server that keeps the
-    /// address book in the file `book`.
+    /// address book in the file `book`. Blocked peers are kept in the file `blocked` beside it.
     ///
-    /// Reads the book, once. `network` and `agent` are what peers are told by identify; `announce` are
+    /// Reads both, once. `network` and `agent` are what peers are told by identify; `announce` are
     /// addresses to tell besides those listened on.
     ///
     /// # Errors
-    /// When an address in the configuration contradicts itself; a damaged address book is no error.
+    /// When an address in the configuration contradicts itself, or the list of blocked peers cannot be read; a
+    /// damaged address book is no error.
     pub fn build(
         &self,
         key: &Keypair,
@@ -168,12 +174,15 @@ impl Config {
             named.addresses.iter().map(|(_, address)| address),
             seen.iter().flat_map(|peer| &peer.addresses),
         );
+        let blocked = Blocked::load(book.with_file_name("blocked")).map_err(BuildError::Blocked)?;
+        let streams = libp2p_stream::Behaviour::new();
+        let control = streams.new_control();
         let inner = Inner {
             sources: Onlooking::new(Limits::new(self.max_per_address)),
             pending: Onlooking::new(pending),
             totals: self.totals(peers.values().map(|peer| peer.id)),
             memory: Onlooking::new(Memory::new(self.memory_ceiling.get())),
-            blocked: block_list::Behaviour::default(),
+            blocked: refuse(&blocked),
             identify: identify::Scoped::new(&key.public(), network, &agent),
             ping: ping::Behaviour::new(
                 ping::Config::new()
@@ -184,10 +193,12 @@ impl Config {
             book: Onlooking::new(Reader::new(shared.clone())),
             keep: keep::Behaviour::new(named.keep, named.bootstrap, self.max_connections as usize / 4),
             orders: Onlooking::default(),
+            streams,
         };
         let (driver, events) = Driver::new(local);
         let (behaviour, mailbox) = Driven::new(inner, driver, MAILBOX);
-        Ok((behaviour, Handle::new(mailbox, events), Server::new(shared, book)))
+        let handle = Handle::new(mailbox, events, Arc::new(blocked), control);
+        Ok((behaviour, handle, Server::new(shared, book)))
     }
 
     fn totals(&self, known: impl Iterator<Item = PeerId>) -> connection_limits::Behaviour {
@@ -243,6 +254,14 @@ impl Config {
         }
         Ok(named)
     }
+}
+
+fn refuse(blocked: &Blocked) -> block_list::Behaviour<BlockedPeers> {
+    let mut behaviour = block_list::Behaviour::default();
+    for peer in blocked.all() {
+        behaviour.block_peer(peer);
+    }
+    behaviour
 }
 
 fn bootstrap(address: &Multiaddr) -> Result<(PeerId, Multiaddr), BuildError> {

@@ -1,23 +1,38 @@
 //! The way in for the rest of the node.
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use cardume_behaviour::{Closed, Mailbox};
 use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 use tokio::sync::broadcast;
 
-use crate::driver::Command;
+use crate::{
+    blocked::{BlockError, Blocked},
+    driver::Command,
+};
 
 /// Asks who is connected, and changes it. Cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
     mailbox: Mailbox<Command>,
     events: broadcast::Sender<PeerEvent>,
+    blocked: Arc<Blocked>,
+    streams: libp2p_stream::Control,
 }
 
 impl Handle {
-    pub(crate) fn new(mailbox: Mailbox<Command>, events: broadcast::Sender<PeerEvent>) -> Self {
-        Self { mailbox, events }
+    pub(crate) fn new(
+        mailbox: Mailbox<Command>,
+        events: broadcast::Sender<PeerEvent>,
+        blocked: Arc<Blocked>,
+        streams: libp2p_stream::Control,
+    ) -> Self {
+        Self {
+            mailbox,
+            events,
+            blocked,
+            streams,
+        }
     }
 
     /// Connects to `peer` at `addresses` and those already known; at once if connected.
@@ -65,20 +80,75 @@ impl Handle {
             .await
     }
 
+    /// Refuses a peer from now on, after a restart too: cuts it off and denies its connections. Whether it was not
+    /// blocked before.
+    ///
+    /// # Errors
+    /// When the node is stopping, too many are blocked, or the list of them cannot be written.
+    ///
+    /// # Cancel safety
+    /// Dropping it may leave the peer blocked until restart only, or not blocked at all.
+    pub async fn block(&self, peer: PeerId) -> Result<bool, BlockError> {
+        if !self.blocked.has_room_for(&peer) {
+            return Err(BlockError::Full);
+        }
+        // First of all it is cut off; the disk may take its time.
+        self.mailbox.call(|reply| Command::Block { peer, reply }).await?;
+        self.blocked.clone().change(peer, true).await
+    }
+
     /// Refuses a peer until restart: cuts it off and denies its connections.
     ///
     /// # Errors
     /// When the node is stopping.
-    pub async fn block(&self, peer: PeerId) -> Result<(), Closed> {
+    pub async fn refuse(&self, peer: PeerId) -> Result<(), Closed> {
+        self.blocked.refuse(peer);
         self.mailbox.call(|reply| Command::Block { peer, reply }).await
     }
 
-    /// Takes back [`block`](Self::block).
+    /// Takes back [`block`](Self::block) and [`refuse`](Self::refuse); whether the peer was blocked or refused.
     ///
     /// # Errors
-    /// When the node is stopping.
-    pub async fn unblock(&self, peer: PeerId) -> Result<(), Closed> {
-        self.mailbox.call(|reply| Command::Unblock { peer, reply }).await
+    /// When the node is stopping, or the list cannot be written.
+    ///
+    /// # Cancel safety
+    /// Dropping it may leave the peer unblocked from the next restart on only.
+    pub async fn unblock(&self, peer: PeerId) -> Result<bool, BlockError> {
+        let was_refused = self.blocked.forgive(&peer);
+        let was_blocked = self.blocked.clone().change(peer, false).await?;
+        self.mailbox
+            .call(|reply| Command::Unblock { peer, reply })
+            .await?;
+        Ok(was_blocked || was_refused)
+    }
+
+    /// The peers that are blocked, in the order of their ids.
+    pub fn blocked(&self) -> Vec<PeerId> {
+        self.blocked.all().into_iter().collect()
+    }
+
+    /// The peers that are refused until restart, in the order of their ids.
+    pub fn refused(&self) -> Vec<PeerId> {
+        self.blocked.refused().into_iter().collect()
+    }
+
+    /// Whether a peer is blocked or refused.
+    pub fn is_blocked(&self, peer: &PeerId) -> bool {
+        self.blocked.has(peer)
+    }
+
+    /// Asks a peer for an answer, and tells how long it took; connects first, if need be.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect), and when no right answer comes within ten seconds.
+    ///
+    /// # Cancel safety
+    /// Dropping it forgets the caller.
+    pub async fn ping(&self, peer: PeerId) -> Result<Duration, ConnectError> {
+        self.connect(peer, Vec::new()).await?;
+        crate::ping::once(self.streams.clone(), peer)
+            .await
+            .map_err(ConnectError::Failed)
     }
 
     /// The peers that are connected.

@@ -11,11 +11,13 @@
 //! * Whatever peers do, memory is bounded: connections by the limits, the address book by 4,096 peers
 //!   with 8 addresses each, strings by 128 bytes.
 //! * Peers that configuration names find room even when strangers fill every limit.
-//! * The address book on disk is whole at any moment, and a damaged one never stops a node.
+//! * The address book on disk is whole at any moment, and a damaged one never stops a node. A damaged list of
+//!   blocked peers does: without it they would get in.
 //! * Nothing is dialled in a loop: each failure makes the next wait longer, up to five minutes.
 
 mod address;
 mod announce;
+mod blocked;
 mod book;
 mod config;
 mod driver;
@@ -27,10 +29,13 @@ mod limits;
 mod memory;
 mod orders;
 mod pending;
+mod ping;
+mod replace;
 mod server;
 mod text;
 
 pub use self::{
+    blocked::BlockError,
     config::{BuildError, Config, Peer},
     handle::{Addresses, ConnectError, Handle, PeerEvent, PeerInfo},
     server::Server,

@@ -188,10 +188,16 @@ async fn a_failed_dial_says_what_to_do() {
 
 #[tokio::test]
 async fn a_blocked_peer_is_cut_off_and_stays_out() {
-    let (ours, theirs) = (plain().await, plain().await);
+    let directory = tempfile::tempdir().unwrap();
+    let book = directory.path().join("peers");
+    let (ours, theirs) = (
+        node(Config::default(), BTreeMap::new(), book.clone()).await,
+        plain().await,
+    );
     let mut events = ours.handle.events();
     ours.handle.dial(theirs.address.clone()).await.unwrap();
-    ours.handle.block(theirs.peer).await.unwrap();
+    assert!(ours.handle.block(theirs.peer).await.unwrap());
+    assert!(!ours.handle.block(theirs.peer).await.unwrap(), "it is already");
     wait_for(&mut events, &PeerEvent::Disconnected(theirs.peer)).await;
 
     let error = ours
@@ -206,8 +212,40 @@ async fn a_blocked_peer_is_cut_off_and_stays_out() {
     let error = ours.handle.dial(theirs.address.clone()).await.unwrap_err();
     assert!(matches!(error, ConnectError::Denied(_)), "{error}");
 
-    ours.handle.unblock(theirs.peer).await.unwrap();
+    // A node that starts anew refuses it still, whoever dials.
+    let again = node(Config::default(), BTreeMap::new(), book).await;
+    assert_eq!(again.handle.blocked(), [theirs.peer]);
+    let mut seen = again.handle.events();
+    let mut lost = theirs.handle.events();
+    if theirs.handle.dial(again.address.clone()).await.is_ok() {
+        // It takes a moment until the dialler learns that it is not wanted.
+        wait_for(&mut lost, &PeerEvent::Disconnected(again.peer)).await;
+    }
+    assert!(seen.try_recv().is_err(), "nobody came");
+
+    assert!(again.handle.unblock(theirs.peer).await.unwrap());
+    assert!(!again.handle.unblock(theirs.peer).await.unwrap());
+    again.handle.dial(theirs.address.clone()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_when_somebody_asks() {
+    let (ours, theirs) = (plain().await, plain().await);
+    let error = ours.handle.ping(theirs.peer).await.unwrap_err();
+    assert!(matches!(error, ConnectError::NoAddress(_)), "{error}");
     ours.handle.dial(theirs.address.clone()).await.unwrap();
+    for _ in 0..5 {
+        let took = timeout(GUARD, ours.handle.ping(theirs.peer))
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(took > Duration::ZERO && took < GUARD);
+    }
+    assert_eq!(
+        ours.handle.peers().await.unwrap().len(),
+        1,
+        "it is still connected"
+    );
 }
 
 #[tokio::test]

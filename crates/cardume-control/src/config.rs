@@ -71,12 +71,12 @@ pub struct Handles {
 #[non_exhaustive]
 pub enum BuildError {
     /// `control.listen` is of a kind that is not offered.
-    #[error(
-        "control.listen is {0:?}; it must be unix: and an absolute path (the API is not served over TCP)"
-    )]
+    #[error("control.listen: {0:?} is not unix: and an absolute path (the API is not served over TCP)")]
     Listen(String),
     /// `control.group` is no group of this machine.
-    #[error("control.group: no group {0:?} in /etc/group; give its number if it is defined elsewhere")]
+    #[error(
+        "control.group: there is no group {0:?} in /etc/group; make it with groupadd, or give its number if it is defined elsewhere"
+    )]
     Group(String),
     /// The socket cannot be made.
     #[error(transparent)]

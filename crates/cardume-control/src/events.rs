@@ -18,7 +18,7 @@ pub(crate) struct Events {
     epoch: String,
     ring: Mutex<Ring>,
     newest: watch::Sender<u64>,
-    stop: CancellationToken,
+    end: CancellationToken,
 }
 
 struct Ring {
@@ -36,8 +36,14 @@ pub(crate) struct Message {
     pub(crate) data: Arc<str>,
 }
 
+impl Default for Events {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Events {
-    pub(crate) fn new(stop: CancellationToken) -> Self {
+    fn new() -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             epoch: format!("{:x}", since_1970.as_millis()),
@@ -47,8 +53,13 @@ impl Events {
                 names: VecDeque::with_capacity(KEPT),
             }),
             newest: watch::Sender::new(0),
-            stop,
+            end: CancellationToken::new(),
         }
+    }
+
+    /// Ends what readers read, once they have read all there is.
+    pub(crate) fn end(&self) {
+        self.end.cancel();
     }
 
     /// Text that no other run of the node has.
@@ -135,9 +146,10 @@ impl Reader {
             if let Some(message) = self.kept() {
                 return Some(message);
             }
-            let stop = self.events.stop.clone();
+            let end = self.events.end.clone();
             tokio::select! {
-                () = stop.cancelled() => return None,
+                // Something may have been told since we looked.
+                () = end.cancelled() => return self.kept(),
                 changed = self.newest.changed() => changed.ok()?,
             }
         }
@@ -175,7 +187,7 @@ mod tests {
     use cardume_api::PeerChange;
 
     fn events() -> Arc<Events> {
-        Arc::new(Events::new(CancellationToken::new()))
+        Arc::default()
     }
 
     fn publish(events: &Events, peers: std::ops::Range<usize>) {
@@ -237,11 +249,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reading_ends_when_the_node_stops() {
-        let stop = CancellationToken::new();
-        let events = Arc::new(Events::new(stop.clone()));
+    async fn reading_ends_when_the_node_stops_and_all_is_read() {
+        let events = events();
         let mut reader = events.reader(None);
-        stop.cancel();
+        publish(&events, 0..2);
+        events.end();
+        for peer_id in ["0", "1"] {
+            let Event::Peer { peer_id: told, .. } = peer(&reader.next().await.unwrap()) else {
+                panic!()
+            };
+            assert_eq!(told, peer_id);
+        }
         assert_eq!(reader.next().await, None);
     }
 }

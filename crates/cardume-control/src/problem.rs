@@ -4,7 +4,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cardume_api::{Code, Failure, Problem};
-use cardume_connect::ConnectError;
+use cardume_connect::{BlockError, ConnectError};
 use cardume_content::manifest::ManifestError;
 use cardume_exchange::FetchError;
 use cardume_kad::KadError;
@@ -69,6 +69,18 @@ impl From<Refused> for Failure {
 impl From<cardume_behaviour::Closed> for Refused {
     fn from(_: cardume_behaviour::Closed) -> Self {
         Self::stopping()
+    }
+}
+
+impl From<BlockError> for Refused {
+    fn from(error: BlockError) -> Self {
+        let code = match &error {
+            BlockError::Closed(_) => Code::Unavailable,
+            BlockError::Full => Code::Limit,
+            BlockError::Io { source, .. } => io_code(source),
+            _ => Code::Failed,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

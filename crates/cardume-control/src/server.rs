@@ -33,8 +33,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEADERS: usize = 64;
 /// Bytes of a head, as above.
 const MAX_HEAD: usize = 16 * 1024;
-/// Time for answers under way when the node stops. Whoever reads a large file slowly must not hold it open.
-const DRAIN: Duration = Duration::from_secs(3);
 /// Pause when no connection can be taken for lack of file descriptors: trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -55,7 +53,7 @@ pub struct Server {
 impl Server {
     pub(crate) fn new(socket: Socket, grouped: bool, node: NodeInfo, handles: Handles) -> Self {
         let ending = CancellationToken::new();
-        let events = Arc::new(Events::new(ending.clone()));
+        let events = Arc::new(Events::default());
         let (operations, work) = Operations::new(events.clone(), ending.clone());
         let (connect, shares) = (handles.connect.clone(), handles.shares.clone());
         let router = routes::router(node, handles, operations, events.clone());
@@ -76,11 +74,11 @@ impl Server {
         self.socket.path()
     }
 
-    /// Answers callers until `stop` is cancelled; then takes no more, ends streams and running operations, lets
-    /// answers under way end within three seconds, and removes the socket.
+    /// Answers callers until `stop` is cancelled; then takes no more, ends running operations, tells so on the event
+    /// streams and ends them, lets answers under way end within `drain`, and removes the socket.
     ///
     /// All connections and operations run inside this future; the disk is touched on blocking threads.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(self, stop: CancellationToken, drain: Duration) {
         let Self {
             socket,
             grouped,
@@ -119,12 +117,14 @@ impl Server {
         }
         drop(socket);
         ending.cancel();
-        let drained = async {
+        let told = async {
             while let Some(()) = operations.next().await {}
-            while connections.next().await.is_some() {}
+            // Only now, so that callers hear how their operations ended.
+            events.end();
         };
-        if tokio::time::timeout(DRAIN, drained).await.is_err() {
-            tracing::info!("answers under way were cut off");
+        let drained = async { tokio::join!(told, async { while connections.next().await.is_some() {} }) };
+        if tokio::time::timeout(drain, drained).await.is_err() {
+            tracing::info!(?drain, "answers under way were cut off");
         }
     }
 }

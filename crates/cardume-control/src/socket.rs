@@ -32,8 +32,31 @@ pub enum BindError {
         /// The directory.
         path: PathBuf,
     },
+    /// The group may not be given the socket.
+    #[error(
+        "control.group: {path} cannot be given to group {group}: {source}; only root can do that, or a member of the group"
+    )]
+    NotGiven {
+        /// The socket or its directory.
+        path: PathBuf,
+        /// The number of the group.
+        group: u32,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The group could not get to the socket.
+    #[error(
+        "control.group: group {group} cannot enter {path}, and other things are in it; put the socket into a directory \
+         of its own, such as control.listen = \"unix:/run/cardume/cardume.sock\""
+    )]
+    Unreachable {
+        /// The directory.
+        path: PathBuf,
+        /// The number of the group.
+        group: u32,
+    },
     /// The disk refuses.
-    #[error("{path}: {source}")]
+    #[error("the control socket at {path}: {source}")]
     Io {
         /// What was touched.
         path: PathBuf,
@@ -67,12 +90,15 @@ impl Socket {
             });
         }
         check_unused(path)?;
+        if let Some(group) = group {
+            admit(directory, group)?;
+        }
         let private = Private::new(directory).map_err(at(directory))?;
         let hidden = private.0.join("s");
         let listener = UnixListener::bind(&hidden).map_err(at(path))?;
         fs::set_permissions(&hidden, fs::Permissions::from_mode(MODE)).map_err(at(path))?;
-        if group.is_some() {
-            std::os::unix::fs::chown(&hidden, None, group).map_err(at(path))?;
+        if let Some(group) = group {
+            give(&hidden, path, group)?;
         }
         let identity = identity(&hidden).map_err(at(path))?;
         fs::rename(&hidden, path).map_err(at(path))?;
@@ -117,6 +143,58 @@ fn make_directory(directory: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
     }
+}
+
+/// Lets a group into the directory of the socket, if that is a directory of its own.
+fn admit(directory: &Path, group: u32) -> Result<(), BindError> {
+    let io = |source| BindError::Io {
+        path: directory.to_owned(),
+        source,
+    };
+    let metadata = fs::metadata(directory).map_err(io)?;
+    if !may_enter(&metadata, group) {
+        // Not /root, nor the data directory: there is more in them than the socket.
+        let owned = metadata.uid() == rustix::process::geteuid().as_raw();
+        if !owned || !holds_sockets_only(directory).map_err(io)? {
+            return Err(BindError::Unreachable {
+                path: directory.to_owned(),
+                group,
+            });
+        }
+        give(directory, directory, group)?;
+        let mode = metadata.mode() & 0o700 | 0o050;
+        fs::set_permissions(directory, fs::Permissions::from_mode(mode)).map_err(io)?;
+    }
+    for above in directory.ancestors().skip(1) {
+        if fs::metadata(above).is_ok_and(|metadata| !may_enter(&metadata, group)) {
+            tracing::warn!(directory = ?above, group, "the group of control.group cannot enter this directory, and so does not reach the socket below it");
+        }
+    }
+    Ok(())
+}
+
+fn may_enter(metadata: &fs::Metadata, group: u32) -> bool {
+    let bit = if metadata.gid() == group { 0o010 } else { 0o001 };
+    metadata.mode() & bit != 0
+}
+
+fn holds_sockets_only(directory: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::FileTypeExt;
+    for entry in fs::read_dir(directory)? {
+        if !entry?.file_type()?.is_socket() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Gives what is at `path` to a group; `named` is what it is called when that fails.
+fn give(path: &Path, named: &Path, group: u32) -> Result<(), BindError> {
+    std::os::unix::fs::chown(path, None, Some(group)).map_err(|source| BindError::NotGiven {
+        path: named.to_owned(),
+        group,
+        source,
+    })
 }
 
 /// Makes sure that nobody listens at `path`, and that what lies there may be replaced.
@@ -184,6 +262,35 @@ mod tests {
         assert_eq!(left.len(), 1, "{left:?}");
         drop(socket);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_group_gets_the_socket_and_a_directory_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let group = rustix::process::getegid().as_raw();
+        let path = directory.path().join("run/c.sock");
+        // Left by a run without a group.
+        make_directory(path.parent().unwrap()).unwrap();
+        fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
+        let _socket = Socket::bind(&path, Some(group)).unwrap();
+        let (inner, outer) = (
+            fs::metadata(&path).unwrap(),
+            fs::metadata(path.parent().unwrap()).unwrap(),
+        );
+        assert_eq!((inner.mode() & 0o777, inner.gid()), (0o660, group));
+        assert_eq!((outer.mode() & 0o777, outer.gid()), (0o750, group));
+    }
+
+    #[tokio::test]
+    async fn a_group_is_not_let_into_a_directory_with_other_things_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::write(directory.path().join("identity.key"), "secret").unwrap();
+        let group = rustix::process::getegid().as_raw();
+        let error = Socket::bind(&directory.path().join("c.sock"), Some(group)).unwrap_err();
+        assert!(matches!(error, BindError::Unreachable { .. }), "{error}");
+        assert!(error.to_string().contains("control.listen"), "{error}");
+        assert_eq!(fs::metadata(directory.path()).unwrap().mode() & 0o777, 0o700);
     }
 
     #[tokio::test]

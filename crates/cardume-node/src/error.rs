@@ -18,6 +18,14 @@ pub enum StartError {
         /// What is wrong, and what would be right.
         reason: String,
     },
+    /// The data directory cannot be made or used.
+    #[error("node.data_dir: {} cannot be used: {source}; make it this user's, or choose another", path.display())]
+    DataDir {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Another node runs on this data directory.
     #[error("{} is in use by another cardume{}; stop that one, or give this one its own node.data_dir", data_dir.display(), pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
     Locked {
@@ -57,8 +65,8 @@ pub enum StartError {
         reason: String,
     },
     /// The control socket cannot be had.
-    #[error("the control socket: {0}")]
-    Control(String),
+    #[error(transparent)]
+    Control(#[from] cardume_control::BuildError),
     /// A file or directory failed.
     #[error("{}: {source}", path.display())]
     Io {
@@ -67,6 +75,25 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl StartError {
+    /// The key of the configuration that it is about, as in TOML; none where configuration could not help.
+    pub fn key(&self) -> Option<&'static str> {
+        use cardume_control::{BindError, BuildError};
+        match self {
+            Self::Config { key, .. } => Some(key),
+            Self::Listen { .. } | Self::Deaf => Some("listen.addresses"),
+            Self::Locked { .. } | Self::DataDir { .. } => Some("node.data_dir"),
+            Self::Key(_) | Self::Identity(_) => Some("identity.key_file"),
+            Self::Control(
+                BuildError::Group(_)
+                | BuildError::Bind(BindError::NotGiven { .. } | BindError::Unreachable { .. }),
+            ) => Some("control.group"),
+            Self::Control(_) => Some("control.listen"),
+            _ => None,
+        }
+    }
 }
 
 /// Why a running node ended.

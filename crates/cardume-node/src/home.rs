@@ -39,7 +39,7 @@ impl Home {
             key: "node.data_dir",
             reason: "a node needs a directory for its identity and its store".into(),
         })?;
-        make_directory(&path)?;
+        usable(&path)?;
         let lock = Lock::acquire(&path).map_err(|error| match error {
             LockError::Held { pid } => StartError::Locked {
                 data_dir: path.clone(),
@@ -79,6 +79,17 @@ fn keep_private(store: &Store, path: &Path) -> Result<(), StartError> {
         path: path.into(),
         source,
     })
+}
+
+/// Makes the data directory if it is missing, and finds out whether it can be entered and written to.
+fn usable(path: &Path) -> Result<(), StartError> {
+    use rustix::fs::{Access, access};
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.and_then(|()| Ok(access(path, Access::WRITE_OK | Access::EXEC_OK)?))
+        .map_err(|source| StartError::DataDir {
+            path: path.into(),
+            source,
+        })
 }
 
 fn make_directory(path: &Path) -> Result<(), StartError> {

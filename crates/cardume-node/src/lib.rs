@@ -22,6 +22,8 @@ mod swarm;
 mod tasks;
 mod wiring;
 
+pub use cardume_control::{BindError, BuildError as ControlError};
+
 pub use self::{
     config::Config,
     error::{NodeError, StartError},

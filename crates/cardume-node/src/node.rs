@@ -126,8 +126,10 @@ impl Node {
             tasks.spawn("dht rows", server.run());
         }
         tasks.spawn("shares", share_server.run(work.clone()));
+        // Half for callers, so that the other half is left to end fetches and to write down what there is.
+        let drain = config.shutdown.grace.get() / 2;
         let phases = [
-            Phase::spawn(&tasks, "control", doors.clone(), control.run(doors)),
+            Phase::spawn(&tasks, "control", doors.clone(), control.run(doors, drain)),
             Phase::spawn(
                 &tasks,
                 "exchange",

@@ -121,8 +121,6 @@ pub(crate) fn control(
             .collect(),
         shares: config.share.values().map(|share| share.path.clone()).collect(),
     };
-    config
-        .control
-        .build(home.join("cardume.sock"), node, handles)
-        .map_err(|error| StartError::Control(error.to_string()))
+    let path = home.join("cardume.sock");
+    Ok(config.control.build(path, node, handles)?)
 }

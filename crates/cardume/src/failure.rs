@@ -2,7 +2,7 @@
 use std::io;
 
 use cardume_api::{ClientError, Code, Problem};
-use cardume_node::StartError;
+use cardume_node::{BindError, ControlError, StartError};
 
 use crate::{config::Mistakes, out::Out};
 
@@ -62,7 +62,8 @@ pub(crate) fn report(error: &anyhow::Error, out: &Out) -> u8 {
     status
 }
 
-fn exit_status(error: &anyhow::Error) -> u8 {
+/// The exit status that an error stands for.
+pub(crate) fn exit_status(error: &anyhow::Error) -> u8 {
     error.chain().find_map(status_of).unwrap_or(status::FAILED)
 }
 
@@ -88,8 +89,29 @@ fn start_status(error: &StartError) -> u8 {
             status::BAD_CONFIG
         }
         StartError::Locked { .. } => Code::Conflict.exit_status(),
+        StartError::Control(error) => control_status(error),
+        StartError::DataDir { source, .. } => place_status(source),
         StartError::Io { source, .. } => io_status(source),
         _ => status::FAILED,
+    }
+}
+
+fn control_status(error: &ControlError) -> u8 {
+    match error {
+        ControlError::Listen(_) | ControlError::Group(_) => status::BAD_CONFIG,
+        ControlError::Bind(BindError::InUse { .. }) => Code::Conflict.exit_status(),
+        ControlError::Bind(BindError::Io { source, .. }) => place_status(source),
+        // The rest is a place or a group that cannot work.
+        ControlError::Bind(_) => status::BAD_CONFIG,
+        _ => status::FAILED,
+    }
+}
+
+/// The exit status for a configured place that fails: that it is full passes, all else is for the operator to change.
+fn place_status(error: &io::Error) -> u8 {
+    match io_status(error) {
+        full if full == Code::NoSpace.exit_status() => full,
+        _ => status::BAD_CONFIG,
     }
 }
 

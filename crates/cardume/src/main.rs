@@ -13,6 +13,7 @@ mod command;
 mod config;
 mod daemon;
 mod failure;
+mod inherited;
 mod inside;
 mod out;
 mod progress;
@@ -26,6 +27,8 @@ use clap::Parser;
 use self::{arguments::Arguments, config::Environment, out::Out};
 
 fn main() -> ExitCode {
+    let environment = Environment::of_process();
+    inherited::keep_from_children();
     // Before anything that could make a connection: libp2p would otherwise panic at the first QUIC handshake.
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
@@ -34,7 +37,6 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return out::usage(&error),
     };
-    let environment = Environment::of_process();
     let out = Out::new(&arguments.global);
     let ended = command::run(arguments, &environment, &out);
     ExitCode::from(match ended {

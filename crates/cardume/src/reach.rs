@@ -44,8 +44,8 @@ impl Reach<'_> {
     ///
     /// # Errors
     /// Exit status 3, with how to start one, when there is none.
-    pub(crate) fn daemon(&self) -> anyhow::Result<Client> {
-        let Some(client) = self.daemon_if_any()? else {
+    pub(crate) async fn daemon(&self) -> anyhow::Result<Client> {
+        let Some(client) = self.daemon_if_any().await? else {
             return Err(Ended::new(
                 status::NO_DAEMON,
                 "no daemon is running; start one with `cardume daemon`, or name it with --api",
@@ -58,8 +58,28 @@ impl Reach<'_> {
     /// A client of the daemon, if one answers. One that was named must be there.
     ///
     /// # Errors
-    /// Exit status 3 when there is no daemon where the user says, 5 when it is not for this user.
-    pub(crate) fn daemon_if_any(&self) -> anyhow::Result<Option<Client>> {
+    /// Exit status 3 when there is no daemon where the user says, 5 when it is not for this user, 6 when what is
+    /// there does not answer: no command waits for it for ever.
+    pub(crate) async fn daemon_if_any(&self) -> anyhow::Result<Option<Client>> {
+        let found = self.find()?;
+        if let Some(client) = &found {
+            self.greet(client).await?;
+        }
+        Ok(found)
+    }
+
+    async fn greet(&self, client: &Client) -> Result<(), ClientError> {
+        const OWN: &str = env!("CARGO_PKG_VERSION");
+        let version = client.version().await?.map(|version| version.version);
+        let version = version.unwrap_or_else(|| "of before 0.1.0".into());
+        if version != OWN {
+            self.out
+                .say_more(format!("the daemon is cardume {version}, and this program {OWN}"));
+        }
+        Ok(())
+    }
+
+    fn find(&self) -> anyhow::Result<Option<Client>> {
         if let Some(address) = self.named() {
             let client = Client::from_address(address)?;
             if let Address::Unix(path) = client.address() {

@@ -3,14 +3,29 @@ use cardume_content::Cid;
 use futures::Stream;
 use reqwest::Method;
 
-use super::{Client, ClientError, Place, lines};
+use super::{Client, ClientError, GREETING_TIMEOUT, Place, lines};
 use crate::{
-    Entry, File, Kad, NewFetch, NewManifest, NewPeer, NewRoot, NewShare, Operation, Peer, Provider, Stat,
-    Status, Uploaded,
+    BlockedPeer, Code, Entry, File, Kad, NewFetch, NewManifest, NewPeer, NewRoot, NewShare, Operation, Peer,
+    PeerDetails, Ping, Provider, Stat, Status, Uploaded, Version,
 };
 
 /// The node itself.
 impl Client {
+    /// Which program answers; the quickest question there is. None when it is too old to say.
+    ///
+    /// # Errors
+    /// `timeout` when something takes the call and does not answer within ten seconds.
+    pub async fn version(&self) -> Result<Option<Version>, ClientError> {
+        let request = self
+            .request(Method::GET, &["v1", "version"])
+            .timeout(GREETING_TIMEOUT);
+        match self.json(request).await {
+            Ok(version) => Ok(Some(version)),
+            Err(ClientError::Problem(problem)) if problem.code == Code::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// How the node is.
     ///
     /// # Errors
@@ -86,7 +101,8 @@ impl Client {
     /// # Errors
     /// `not_found` when the store does not have it.
     pub async fn add_root(&self, root: &NewRoot) -> Result<File, ClientError> {
-        self.post(&["v1", "roots"], root).await
+        self.send_json(self.request(Method::POST, &["v1", "roots"]), root)
+            .await
     }
 
     /// The roots of the store.
@@ -169,7 +185,49 @@ impl Client {
     /// # Errors
     /// `not_found` when nobody answers, `denied` when it is refused.
     pub async fn connect(&self, peer: &NewPeer) -> Result<Peer, ClientError> {
-        self.post(&["v1", "peers"], peer).await
+        self.send_json(self.request(Method::POST, &["v1", "peers"]), peer)
+            .await
+    }
+
+    /// What is known of a peer, by its id or the name that configuration gives it.
+    ///
+    /// # Errors
+    /// `not_found` when nothing is.
+    pub async fn peer(&self, peer: &str) -> Result<PeerDetails, ClientError> {
+        self.get(&["v1", "peers", peer]).await
+    }
+
+    /// Asks a peer for an answer; connects first, if need be.
+    ///
+    /// # Errors
+    /// `not_found` when nobody answers.
+    pub async fn ping(&self, peer: &str) -> Result<Ping, ClientError> {
+        self.json(self.request(Method::POST, &["v1", "peers", peer, "ping"]))
+            .await
+    }
+
+    /// Cuts a peer off and refuses it from now on, after a restart too.
+    ///
+    /// # Errors
+    /// `limit` when too many are blocked.
+    pub async fn block(&self, peer: &str) -> Result<(), ClientError> {
+        self.done(Method::PUT, &["v1", "blocked", peer]).await
+    }
+
+    /// Refuses a peer no longer.
+    ///
+    /// # Errors
+    /// `not_found` when it is not blocked.
+    pub async fn unblock(&self, peer: &str) -> Result<(), ClientError> {
+        self.done(Method::DELETE, &["v1", "blocked", peer]).await
+    }
+
+    /// The peers that the node refuses.
+    ///
+    /// # Errors
+    /// When the daemon cannot be asked.
+    pub async fn blocked(&self) -> Result<Vec<BlockedPeer>, ClientError> {
+        self.get(&["v1", "blocked"]).await
     }
 
     /// Closes all connections to a peer.
@@ -205,8 +263,9 @@ impl Client {
     /// # Errors
     /// `unavailable` when no peer of the DHT is known.
     pub async fn provide(&self, cid: Cid) -> Result<(), ClientError> {
-        self.done(Method::PUT, &["v1", "kad", "providers", &cid.to_string()])
+        self.send(self.request(Method::PUT, &["v1", "kad", "providers", &cid.to_string()]))
             .await
+            .map(drop)
     }
 
     /// Looks a peer's addresses up.
@@ -214,7 +273,8 @@ impl Client {
     /// # Errors
     /// `not_found` when the DHT does not know it.
     pub async fn find_peer(&self, peer: &str) -> Result<Vec<Provider>, ClientError> {
-        self.get(&["v1", "kad", "peers", peer]).await
+        self.json(self.request(Method::GET, &["v1", "kad", "peers", peer]))
+            .await
     }
 
     /// Reads a record of the DHT.

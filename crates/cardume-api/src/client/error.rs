@@ -27,6 +27,12 @@ pub enum ClientError {
         /// Where the daemon is.
         address: String,
     },
+    /// Something takes calls there and does not answer them in time.
+    #[error("no answer from {address}: something takes calls there, but is it a daemon, and does it run?")]
+    Silent {
+        /// Where it was asked.
+        address: String,
+    },
     /// The daemon answered that it cannot.
     #[error(transparent)]
     Problem(#[from] Problem),
@@ -55,6 +61,7 @@ impl ClientError {
         match self {
             Self::NoDaemon { .. } => None,
             Self::Forbidden { .. } => Some(Code::Denied),
+            Self::Silent { .. } => Some(Code::Timeout),
             Self::Problem(problem) => Some(problem.code),
             Self::Lost(_) | Self::Malformed(_) => Some(Code::Failed),
             Self::Unsendable(_) | Self::Address { .. } => Some(Code::Usage),
@@ -71,6 +78,9 @@ impl ClientError {
 
     pub(super) fn sending(address: &Address, error: reqwest::Error) -> Self {
         let address = address.to_string();
+        if error.is_timeout() && !error.is_connect() {
+            return Self::Silent { address };
+        }
         if !error.is_connect() {
             return Self::Lost(root(&error));
         }

@@ -2,10 +2,10 @@
 use std::{pin::Pin, time::Duration};
 
 use eventsource_stream::Eventsource;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream::BoxStream};
 use reqwest::{Method, header};
 
-use super::{Client, ClientError, parse};
+use super::{ANSWER_TIMEOUT, Client, ClientError, parse};
 use crate::{Code, Event, Operation};
 
 /// Pauses before a lost stream is taken up again. After the last the daemon is held to be gone.
@@ -15,6 +15,10 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(1),
     Duration::from_secs(3),
 ];
+
+/// Time without a byte after which the stream is held to be lost: the daemon shows every fifteen seconds that it is
+/// there.
+const SILENCE: Duration = Duration::from_secs(50);
 
 /// An event, and where on the stream it was.
 #[derive(Debug, Clone, PartialEq)]
@@ -194,8 +198,10 @@ impl Events {
         if let Some(last) = &self.last {
             request = request.header("last-event-id", last);
         }
-        let response = self.client.send(request).await?;
-        let messages = response.bytes_stream().eventsource();
+        // Not a deadline of the request: that would end the stream too.
+        let answered = tokio::time::timeout(ANSWER_TIMEOUT, self.client.send(request)).await;
+        let response = answered.map_err(|_| self.client.silent())??;
+        let messages = audible(response.bytes_stream().boxed()).eventsource();
         self.source = Some(
             messages
                 .map(|item| item.map_err(|error| error.to_string()))
@@ -203,4 +209,18 @@ impl Events {
         );
         Ok(())
     }
+}
+
+/// The same bytes; a silence that is too long is an error, and the last item.
+fn audible<T: Send + 'static>(
+    bytes: BoxStream<'static, Result<T, reqwest::Error>>,
+) -> impl Stream<Item = Result<T, String>> + Send {
+    futures::stream::unfold(Some(bytes), async |bytes| {
+        let mut bytes = bytes?;
+        match tokio::time::timeout(SILENCE, bytes.next()).await {
+            Ok(Some(item)) => Some((item.map_err(|error| error.to_string()), Some(bytes))),
+            Ok(None) => None,
+            Err(_) => Some((Err("the daemon went silent".to_owned()), None)),
+        }
+    })
 }

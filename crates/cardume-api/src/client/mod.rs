@@ -23,9 +23,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The daemon closes what is idle for ten seconds; a call must not meet that.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Time for the first answer of all. What takes a call and does not say who it is by then is no daemon that turns.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for an answer that waits for nothing but the daemon and its disk. Twice what the daemon gives its own parts.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Asks a daemon. Cheap to clone.
 ///
-/// No call has a deadline of its own: drop the future to give up. Work begun by a call goes on in the daemon.
+/// Calls that wait for nothing but the daemon fail with `timeout` after a minute. Those that wait for peers, or carry
+/// content, have no deadline: drop the future to give up. Work begun by a call goes on in the daemon.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -83,6 +89,12 @@ impl Client {
         self.http.request(method, url)
     }
 
+    fn silent(&self) -> ClientError {
+        ClientError::Silent {
+            address: self.address.to_string(),
+        }
+    }
+
     /// Sends; an answer other than success is the problem it carries.
     async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         let response = request
@@ -100,11 +112,15 @@ impl Client {
             .await?
             .json()
             .await
-            .map_err(ClientError::reading)
+            .map_err(|error| match error.is_timeout() {
+                true => ClientError::sending(&self.address, error),
+                false => ClientError::reading(error),
+            })
     }
 
     async fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<T, ClientError> {
-        self.json(self.request(Method::GET, segments)).await
+        self.json(self.request(Method::GET, segments).timeout(ANSWER_TIMEOUT))
+            .await
     }
 
     async fn post<B, T>(&self, segments: &[&str], body: &B) -> Result<T, ClientError>
@@ -112,17 +128,26 @@ impl Client {
         B: Serialize + Sync,
         T: DeserializeOwned,
     {
+        let request = self.request(Method::POST, segments).timeout(ANSWER_TIMEOUT);
+        self.send_json(request, body).await
+    }
+
+    async fn send_json<B, T>(&self, request: RequestBuilder, body: &B) -> Result<T, ClientError>
+    where
+        B: Serialize + Sync,
+        T: DeserializeOwned,
+    {
         // Made here, where a path that is no text can be told from an answer that makes no sense.
         let body = serde_json::to_vec(body).map_err(|error| ClientError::Unsendable(error.to_string()))?;
-        let request = self
-            .request(Method::POST, segments)
+        let request = request
             .header(reqwest::header::CONTENT_TYPE, "application/json")
             .body(body);
         self.json(request).await
     }
 
     async fn done(&self, method: Method, segments: &[&str]) -> Result<(), ClientError> {
-        self.send(self.request(method, segments)).await.map(drop)
+        let request = self.request(method, segments).timeout(ANSWER_TIMEOUT);
+        self.send(request).await.map(drop)
     }
 }
 
@@ -152,4 +177,30 @@ fn lines<T: DeserializeOwned + 'static>(
 
 fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, ClientError> {
     serde_json::from_slice(text).map_err(|error| ClientError::Malformed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes calls, and never answers. In paused time, since all there is to do is to wait.
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_that_never_answers_is_given_up() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("s");
+        let _hole = tokio::net::UnixListener::bind(&path).expect("a socket");
+        let client = Client::new(Address::Unix(path)).expect("a client");
+        let calls = [
+            client.version().await.map(drop),
+            client.status().await.map(drop),
+            client.stop().await,
+            client.files().await.map(drop),
+            client.events(None).await.map(drop),
+        ];
+        for call in calls {
+            let error = call.expect_err("nobody answers");
+            assert!(matches!(error, ClientError::Silent { .. }), "{error}");
+            assert_eq!(error.exit_status(), 6);
+        }
+    }
 }

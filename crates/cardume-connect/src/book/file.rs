@@ -2,12 +2,13 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use libp2p_core::Multiaddr;
 
 use super::{MAX_ADDRESSES, MAX_PEERS, Seen};
+use crate::replace::replace;
 
 /// The format that this code reads and writes.
 const FORMAT: u32 = 1;
@@ -80,13 +81,10 @@ pub(crate) fn save(path: &Path, peers: Vec<Seen>) -> io::Result<()> {
         format: FORMAT,
         peers: peers.into_iter().map(entry).collect(),
     };
-    let directory = directory(path);
-    let mut file = tempfile::NamedTempFile::new_in(&directory)?;
-    serde_json::to_writer(io::BufWriter::new(&mut file), &document)?;
-    file.write_all(b"\n")?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    File::open(directory)?.sync_all()
+    replace(path, |file| {
+        serde_json::to_writer(io::BufWriter::new(&mut *file), &document)?;
+        file.write_all(b"\n")
+    })
 }
 
 fn entry(seen: Seen) -> Entry {
@@ -94,13 +92,6 @@ fn entry(seen: Seen) -> Entry {
         id: seen.peer.to_string(),
         seen: seen.seen,
         addresses: seen.addresses,
-    }
-}
-
-fn directory(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => PathBuf::from("."),
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Inner {
     pub(crate) book: Onlooking<book::reader::Reader>,
     pub(crate) keep: keep::Behaviour,
     pub(crate) orders: Onlooking<orders::Orders>,
+    /// Opens streams for pings on demand; takes none.
+    pub(crate) streams: libp2p_stream::Behaviour,
 }
 
 /// What those of them that talk have to say.
@@ -45,6 +47,12 @@ impl From<identify_protocol::Event> for Told {
 impl From<ping::Event> for Told {
     fn from(event: ping::Event) -> Self {
         Self::Ping(event)
+    }
+}
+
+impl From<()> for Told {
+    fn from((): ()) -> Self {
+        unreachable!("streams are handed out by their control, never as events")
     }
 }
 

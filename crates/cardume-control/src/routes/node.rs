@@ -2,7 +2,7 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{Json, extract, http::StatusCode};
-use cardume_api::{Problem, Share, ShareState, Status};
+use cardume_api::{Problem, Share, ShareState, Status, Version};
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -21,6 +21,7 @@ pub(super) struct State {
 
 pub(super) fn routes() -> OpenApiRouter<State> {
     OpenApiRouter::new()
+        .routes(routes!(version))
         .routes(routes!(status))
         .routes(routes!(config))
         .routes(routes!(stop))
@@ -71,6 +72,14 @@ fn share((name, state): (String, cardume_share::State)) -> Share {
         last_change: state.last_change,
         problem: state.problem,
     }
+}
+
+/// Which program answers. Asks no part of the node, so it is answered whatever they do.
+#[utoipa::path(get, path = "/v1/version", tag = "node", responses((status = 200, body = Version)))]
+async fn version(extract::State(state): extract::State<State>) -> Json<Version> {
+    Json(Version {
+        version: state.node.version.clone(),
+    })
 }
 
 /// How the node is.

@@ -1,16 +1,17 @@
 //! Peers connected.
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::{Json, extract, http::StatusCode};
-use cardume_api::{NewPeer, Path, Peer, Problem};
+use cardume_api::{BlockedPeer, NewPeer, Path as Reached, Peer, PeerDetails, Ping, Problem};
 use cardume_connect::PeerInfo;
 use cardume_transfer::Traffic;
+use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     config::NodeInfo,
-    extract::{Json as Body, PeerPath, peer_of},
+    extract::{Json as Body, Path, peer_of},
     problem::{Refused, Result},
 };
 
@@ -24,7 +25,10 @@ pub(super) struct State {
 pub(super) fn routes() -> OpenApiRouter<State> {
     OpenApiRouter::new()
         .routes(routes!(list, connect))
-        .routes(routes!(disconnect))
+        .routes(routes!(show, disconnect))
+        .routes(routes!(ping))
+        .routes(routes!(blocked))
+        .routes(routes!(block, unblock))
 }
 
 /// Peers connected.
@@ -43,6 +47,20 @@ impl State {
         });
         Ok(peers.collect())
     }
+
+    /// The peer that a caller means: by its id, or the name that configuration gives it.
+    fn find(&self, text: &str) -> Result<PeerId> {
+        if let Ok(peer) = text.parse() {
+            return Ok(peer);
+        }
+        let mut named = self.node.peers.iter().filter(|(_, name)| *name == text);
+        let found = named.next().map(|(peer, _)| *peer);
+        found.ok_or_else(|| {
+            Refused::usage(format!(
+                "{text:?} is neither a peer id nor the name of a [peer.NAME] in the configuration"
+            ))
+        })
+    }
 }
 
 fn peer(info: PeerInfo, name: Option<String>, traffic: Traffic) -> Peer {
@@ -50,16 +68,25 @@ fn peer(info: PeerInfo, name: Option<String>, traffic: Traffic) -> Peer {
     Peer {
         peer_id: info.peer.to_string(),
         name,
-        path: if relayed { Path::Relayed } else { Path::Direct },
+        path: if relayed {
+            Reached::Relayed
+        } else {
+            Reached::Direct
+        },
         transport: transport(&info.address).to_owned(),
         address: info.address,
         agent: info.agent,
-        rtt_ms: info.rtt.map(|rtt| (rtt.as_secs_f64() * 1e6).round() / 1e3),
+        rtt_ms: info.rtt.map(milliseconds),
         sent: traffic.sent,
         received: traffic.received,
         outbound: info.outbound,
         connected_s: info.connected_for.as_secs(),
     }
+}
+
+/// With three digits behind the point.
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// What carries a connection: the last that the address names before any relay.
@@ -105,6 +132,121 @@ async fn connect(
     connected.map(Json).ok_or_else(gone)
 }
 
+/// What is known of a peer, by its id or its name in the configuration.
+#[utoipa::path(
+    get, path = "/v1/peers/{peer}", operation_id = "show_peer", tag = "peers", params(("peer" = String, Path)),
+    responses((status = 200, body = PeerDetails), (status = 404, body = Problem))
+)]
+async fn show(
+    extract::State(state): extract::State<State>,
+    Path(peer): Path<String>,
+) -> Result<Json<PeerDetails>> {
+    let id = state.find(&peer)?;
+    let info = state
+        .connect
+        .peers()
+        .await?
+        .into_iter()
+        .find(|info| info.peer == id);
+    let details = PeerDetails {
+        peer_id: id.to_string(),
+        name: state.node.peers.get(&id).cloned(),
+        blocked: state.connect.is_blocked(&id),
+        connections: info.as_ref().map_or(0, |info| info.connections),
+        protocols: info
+            .as_ref()
+            .map(|info| info.protocols.clone())
+            .unwrap_or_default(),
+        connection: state
+            .peers()
+            .await?
+            .into_iter()
+            .find(|peer| peer.peer_id == id.to_string()),
+        addresses: state.connect.addresses_of(id).await?,
+    };
+    let known = details.name.is_some()
+        || details.blocked
+        || details.connection.is_some()
+        || !details.addresses.is_empty();
+    match known {
+        true => Ok(Json(details)),
+        false => Err(Refused::not_found(format!("nothing is known of {id}"))),
+    }
+}
+
+/// Asks a peer for an answer, and tells how long it took; connects first, if need be.
+#[utoipa::path(
+    post, path = "/v1/peers/{peer}/ping", operation_id = "ping_peer", tag = "peers", params(("peer" = String, Path)),
+    responses((status = 200, body = Ping), (status = 403, body = Problem), (status = 404, body = Problem))
+)]
+async fn ping(extract::State(state): extract::State<State>, Path(peer): Path<String>) -> Result<Json<Ping>> {
+    let id = state.find(&peer)?;
+    let took = state.connect.ping(id).await?;
+    Ok(Json(Ping {
+        peer_id: id.to_string(),
+        rtt_ms: milliseconds(took),
+    }))
+}
+
+/// The peers that this node refuses: those that were blocked, then those it refuses of its own accord.
+#[utoipa::path(get, path = "/v1/blocked", operation_id = "list_blocked", tag = "peers", responses((status = 200, body = Vec<BlockedPeer>)))]
+async fn blocked(extract::State(state): extract::State<State>) -> Json<Vec<BlockedPeer>> {
+    let named = |id: PeerId, until_restart| BlockedPeer {
+        peer_id: id.to_string(),
+        name: state.node.peers.get(&id).cloned(),
+        until_restart,
+    };
+    let blocked = state.connect.blocked();
+    let refused = state
+        .connect
+        .refused()
+        .into_iter()
+        .filter(|id| !blocked.contains(id));
+    let refused: Vec<_> = refused.map(|id| named(id, true)).collect();
+    Json(
+        blocked
+            .iter()
+            .map(|id| named(*id, false))
+            .chain(refused)
+            .collect(),
+    )
+}
+
+/// Cuts a peer off and refuses it from now on, after a restart too.
+#[utoipa::path(
+    put, path = "/v1/blocked/{peer}", operation_id = "block_peer", tag = "peers", params(("peer" = String, Path)),
+    responses(
+        (status = 204, description = "It is blocked."), (status = 400, description = "It is this node.", body = Problem),
+        (status = 429, body = Problem)
+    )
+)]
+async fn block(extract::State(state): extract::State<State>, Path(peer): Path<String>) -> Result<StatusCode> {
+    let id = state.find(&peer)?;
+    if id == state.node.peer_id {
+        return Err(Refused::usage(format!("{id} is this node itself")));
+    }
+    state.connect.block(id).await?;
+    tracing::info!(peer = %id, "blocked");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Refuses a peer no longer.
+#[utoipa::path(
+    delete, path = "/v1/blocked/{peer}", operation_id = "unblock_peer", tag = "peers", params(("peer" = String, Path)),
+    responses((status = 204, description = "It may connect."), (status = 404, body = Problem))
+)]
+async fn unblock(
+    extract::State(state): extract::State<State>,
+    Path(peer): Path<String>,
+) -> Result<StatusCode> {
+    let id = state.find(&peer)?;
+    if state.connect.unblock(id).await? {
+        tracing::info!(peer = %id, "unblocked");
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(Refused::not_found(format!("{id} is not blocked")))
+}
+
 /// Closes all connections to a peer.
 #[utoipa::path(
     delete, path = "/v1/peers/{peer}", tag = "peers", params(("peer" = String, Path)),
@@ -112,8 +254,9 @@ async fn connect(
 )]
 async fn disconnect(
     extract::State(state): extract::State<State>,
-    PeerPath(peer): PeerPath,
+    Path(peer): Path<String>,
 ) -> Result<StatusCode> {
+    let peer = state.find(&peer)?;
     if state.connect.disconnect(peer).await? {
         return Ok(StatusCode::NO_CONTENT);
     }

@@ -88,7 +88,7 @@ impl Daemon {
         let (door, work) = (CancellationToken::new(), CancellationToken::new());
         Self {
             client: Client::from_address(&format!("unix://{}", socket.display())).unwrap(),
-            serving: tokio::spawn(server.run(door.clone())),
+            serving: tokio::spawn(server.run(door.clone(), Duration::from_secs(3))),
             working: tokio::spawn(exchange_server.run(work.clone())),
             directory,
             socket,

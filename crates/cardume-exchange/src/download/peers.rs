@@ -52,7 +52,7 @@ impl Download {
         self.cut.push(
             async move {
                 // Fails only when the node is stopping.
-                let _ = connect.block(peer).await;
+                let _ = connect.refuse(peer).await;
                 let _ = connect.disconnect(peer).await;
             }
             .boxed(),

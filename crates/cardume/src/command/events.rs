@@ -15,7 +15,7 @@ pub(crate) struct Options {
 }
 
 pub(super) async fn run(reach: Reach<'_>, options: Options) -> anyhow::Result<()> {
-    let mut events = reach.daemon()?.events(options.after).await?;
+    let mut events = reach.daemon().await?.events(options.after).await?;
     let telling = async {
         while let Some(received) = events.next().await {
             let event = received?.event;

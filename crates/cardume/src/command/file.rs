@@ -85,7 +85,7 @@ impl Peers {
 }
 
 pub(super) async fn run(reach: Reach<'_>, command: Command) -> anyhow::Result<()> {
-    let client = reach.daemon()?;
+    let client = reach.daemon().await?;
     let out = reach.out;
     match command {
         Command::Ls { link: None, .. } => roots(&client, out).await,

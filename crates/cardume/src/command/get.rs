@@ -106,7 +106,7 @@ pub(super) async fn run(reach: Reach<'_>, options: Options) -> anyhow::Result<()
         // Said before any network is asked.
         return Err(exists(path).into());
     }
-    if let Some(client) = reach.daemon_if_any()? {
+    if let Some(client) = reach.daemon_if_any().await? {
         return get(&client, &link, destination.as_deref(), &options, reach.out).await;
     }
     reach

@@ -51,7 +51,7 @@ pub(crate) enum Command {
 }
 
 pub(super) async fn run(reach: Reach<'_>, command: Command) -> anyhow::Result<()> {
-    let client = reach.daemon()?;
+    let client = reach.daemon().await?;
     let out = reach.out;
     let work = async {
         match command {

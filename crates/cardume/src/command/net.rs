@@ -17,7 +17,7 @@ pub(crate) enum Command {
 pub(super) async fn run(reach: Reach<'_>, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Addrs => {
-            let status = reach.daemon()?.status().await?;
+            let status = reach.daemon().await?.status().await?;
             let value = serde_json::json!({
                 "peer_id": status.peer_id, "listen": status.listen, "external": status.external,
             });

@@ -17,10 +17,14 @@ use crate::{
 
 /// Time between two looks at a daemon that is coming or going.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Time for an answer when the time to wait is over.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 /// Time between two looks at a daemon that is watched.
 const WATCH: Duration = Duration::from_secs(2);
-/// Time for a daemon to end after it said that it will; longer than the usual shutdown.grace.
-const STOPPING: Duration = Duration::from_secs(30);
+/// Time for a daemon to end that does not say what its shutdown.grace is.
+const GRACE: Duration = Duration::from_secs(25);
+/// Time to write down what there is, beyond the grace.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// How the node is
 #[derive(Debug, Args)]
@@ -37,11 +41,11 @@ pub(crate) struct StatusOptions {
 pub(super) async fn status(reach: Reach<'_>, options: StatusOptions) -> anyhow::Result<()> {
     let first = match options.wait {
         Some(limit) => wait_until_ready(reach, limit.get()).await?,
-        None => reach.daemon()?.status().await?,
+        None => reach.daemon().await?.status().await?,
     };
     tell(reach, &first)?;
     if options.watch {
-        let client = reach.daemon()?;
+        let client = reach.daemon().await?;
         let watching = async {
             loop {
                 tokio::time::sleep(WATCH).await;
@@ -56,11 +60,16 @@ pub(super) async fn status(reach: Reach<'_>, options: StatusOptions) -> anyhow::
 async fn wait_until_ready(reach: Reach<'_>, limit: Duration) -> anyhow::Result<Status> {
     let began = Instant::now();
     loop {
-        let last = match reach.daemon() {
-            Ok(client) => client.status().await.map_err(anyhow::Error::from),
-            Err(error) => Err(error),
+        // Never much longer than the user said, whatever takes the call and does not answer it.
+        let left = limit.saturating_sub(began.elapsed()).max(LAST_LOOK);
+        let late = || {
+            Ended::code(
+                Code::Timeout,
+                format!("the daemon did not answer in {}", span(limit)),
+            )
         };
-        match last {
+        let last = tokio::time::timeout(left, ask(reach)).await.map_err(|_| late());
+        match last.map_err(anyhow::Error::from).flatten() {
             Ok(status) if status.ready => return Ok(status),
             Ok(_) if began.elapsed() > limit => {
                 let message = format!("the daemon is not ready after {}", span(limit));
@@ -70,6 +79,10 @@ async fn wait_until_ready(reach: Reach<'_>, limit: Duration) -> anyhow::Result<S
             _ => tokio::time::sleep(LOOK_AGAIN).await,
         }
     }
+}
+
+async fn ask(reach: Reach<'_>) -> anyhow::Result<Status> {
+    Ok(reach.daemon().await?.status().await?)
 }
 
 /// Whether waiting does not help.
@@ -131,7 +144,7 @@ pub(crate) struct IdOptions {
 pub(super) async fn id(reach: Reach<'_>, options: IdOptions) -> anyhow::Result<()> {
     let peer_id = match options.key {
         Some(path) => super::key::peer_id(&path)?,
-        None => match reach.daemon_if_any()? {
+        None => match reach.daemon_if_any().await? {
             Some(client) => client.status().await?.peer_id,
             None => super::key::peer_id(&own_key(reach)?).context("no daemon is running to ask")?,
         },
@@ -150,16 +163,25 @@ fn own_key(reach: Reach<'_>) -> anyhow::Result<PathBuf> {
 }
 
 pub(super) async fn stop(reach: Reach<'_>) -> anyhow::Result<()> {
-    let client = reach.daemon()?;
+    let client = reach.daemon().await?;
+    let patience = grace(&client).await.saturating_add(SETTLING);
     client.stop().await?;
-    let gone = tokio::time::timeout(STOPPING, gone(&client));
+    let gone = tokio::time::timeout(patience, gone(&client));
     let gone = wait::unless_interrupted(gone).await?;
     if gone.is_err() {
-        let message = format!("the daemon has not ended after {}", span(STOPPING));
+        let message = format!("the daemon has not ended after {}", span(patience));
         return Err(Ended::code(Code::Timeout, message).into());
     }
     let value = serde_json::json!({ "stopped": true });
     Ok(reach.out.either(&value, || "stopped")?)
+}
+
+/// The time that the daemon gives to running work.
+async fn grace(client: &Client) -> Duration {
+    let config = client.config().await.unwrap_or_default();
+    let grace = config.pointer("/shutdown/grace").and_then(|grace| grace.as_str());
+    let grace = grace.and_then(|grace| grace.parse::<cardume_units::Duration>().ok());
+    grace.map_or(GRACE, cardume_units::Duration::get)
 }
 
 /// Waits until nobody answers any more.

@@ -49,7 +49,7 @@ pub(super) async fn run(reach: Reach<'_>, options: Options) -> anyhow::Result<()
         path.symlink_metadata()
             .with_context(|| format!("cannot share {}", path.display()))?;
     }
-    if let Some(client) = reach.daemon_if_any()? {
+    if let Some(client) = reach.daemon_if_any().await? {
         return all(&client, &options, reach.out).await;
     }
     reach

@@ -1,6 +1,7 @@
 //! `cardume daemon`: runs a node until it is told to stop.
 mod greeting;
 pub(crate) mod log;
+mod manager;
 mod panics;
 mod places;
 mod process;

@@ -15,10 +15,3 @@ pub(super) fn prepare() {
         tracing::warn!(%error, "cannot turn core dumps off");
     }
 }
-
-/// Tells the service manager, if there is one.
-pub(super) fn notify(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "cannot tell the service manager");
-    }
-}

@@ -1,15 +1,16 @@
 //! From the configuration to a running node, and to its end.
-use std::{os::unix::fs::symlink, path::PathBuf};
+use std::{collections::BTreeMap, os::unix::fs::symlink, path::PathBuf};
 
 use anyhow::Context;
-use cardume_node::{Config, Node};
-use sd_notify::NotifyState;
+use cardume_node::{Config, Node, StartError};
+use figment::value::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Options, greeting, log, panics, places, process};
+use super::{Options, greeting, log, manager::Manager, panics, places, process};
 use crate::{
-    failure::{Ended, status},
+    config::Place,
+    failure::{self, Ended, status},
     reach::Reach,
 };
 
@@ -27,7 +28,8 @@ pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
     }
     let mut config = chain.config;
     let data_dir = places::data_dir(&config, reach.environment);
-    let key_file = places::key_file(&config, reach.environment)?;
+    let key_file = places::key_file(&config, reach.environment)
+        .map_err(|ended| located(ended, "identity.key_file", &chain.values))?;
     config.identity.key_file = key_file.map(|path| path.to_string_lossy().into_owned());
     let socket = places::socket(&config, reach.environment, &data_dir);
     config.control.listen = Some(format!("unix:{}", socket.display()));
@@ -39,6 +41,7 @@ pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
         .build()
         .context("cannot start threads")?;
     let ended = runtime.block_on(live(reach, config, &panicked));
+    let ended = ended.map_err(|error| placed(error, &chain.values));
     // Blocking work that outlives the grace period must not keep the process.
     runtime.shutdown_background();
     match ended {
@@ -49,8 +52,27 @@ pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
     }
 }
 
+/// An error about a key that somebody has set, with the place where.
+fn placed(error: anyhow::Error, values: &BTreeMap<Vec<String>, (Value, Place)>) -> anyhow::Error {
+    let Some(key) = error.downcast_ref().and_then(StartError::key) else {
+        return error;
+    };
+    let ended = Ended::new(failure::exit_status(&error), error.to_string());
+    located(ended, key, values).into()
+}
+
+/// Puts the place of `key`, if somebody has set it, before what is said of it.
+fn located(ended: Ended, key: &str, values: &BTreeMap<Vec<String>, (Value, Place)>) -> Ended {
+    let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+    match values.get(&path) {
+        None | Some((_, Place::Default)) => ended,
+        Some((_, place)) => Ended::new(ended.status, format!("{place}: {}", ended.message)),
+    }
+}
+
 async fn live(reach: Reach<'_>, config: Config, panicked: &CancellationToken) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
+    let manager = Manager::of(reach.environment);
     let node = tokio::select! {
         node = Node::start(config) => node?,
         status = signals.stop() => return Err(Ended::new(status, "interrupted while starting").into()),
@@ -60,17 +82,14 @@ async fn live(reach: Reach<'_>, config: Config, panicked: &CancellationToken) ->
         () = greeting::say(&node, reach.out) => {}
         () = node.finished() => {}
     }
-    process::notify(&[NotifyState::Ready, NotifyState::Status("running")]);
+    manager.ready();
 
     tokio::select! {
         _ = signals.stop() => tracing::info!("stopping: a signal says so"),
         () = node.finished() => tracing::info!("stopping: the node says so"),
         () = panicked.cancelled() => {}
     }
-    process::notify(&[
-        NotifyState::Stopping,
-        NotifyState::Status("waiting for running work"),
-    ]);
+    manager.stopping();
     tokio::select! {
         ended = node.shutdown() => Ok(ended?),
         status = signals.stop() => {
