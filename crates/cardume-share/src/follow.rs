@@ -22,6 +22,7 @@ pub(crate) struct Follower {
     name: String,
     config: Config,
     all: Arc<All>,
+    pub(crate) tree: Arc<Tree>,
 }
 
 /// What a share was found to be.
@@ -37,13 +38,20 @@ pub(crate) struct Taken {
 }
 
 impl Follower {
+    /// Begins to watch. Must be called in a tokio runtime.
     pub(crate) fn new(name: String, config: Config, all: Arc<All>) -> Self {
-        Self { name, config, all }
+        let tree = Arc::new(Tree::new(config.watch, config.settle.get(), usize::MAX));
+        Self {
+            name,
+            config,
+            all,
+            tree,
+        }
     }
 
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let tree = Tree::new(self.config.watch, self.config.settle.get(), usize::MAX);
-        let (this, tree) = (Arc::new(self), Arc::new(tree));
+        let tree = self.tree.clone();
+        let this = Arc::new(self);
         let mut thorough = true;
         let mut rescan = Instant::now();
         loop {

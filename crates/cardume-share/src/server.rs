@@ -86,9 +86,17 @@ impl Server {
         if let Err(error) = tokio::task::spawn_blocking(move || preparing.begin(&names)).await {
             std::panic::resume_unwind(error.into_panic());
         }
-        let mut following: FuturesUnordered<_> = wanted
+        let followers: Vec<_> = wanted
             .into_iter()
-            .map(|(name, config)| Follower::new(name, config, all.clone()).run(stop.clone()))
+            .map(|(name, config)| Follower::new(name, config, all.clone()))
+            .collect();
+        // What is found changed when somebody asks for it is off the air already, and is taken in anew.
+        let trees: Vec<_> = followers.iter().map(|follower| follower.tree.clone()).collect();
+        all.store
+            .on_changed(move |changed| trees.iter().for_each(|tree| tree.find(&changed.path)));
+        let mut following: FuturesUnordered<_> = followers
+            .into_iter()
+            .map(|follower| follower.run(stop.clone()))
             .collect();
         while following.next().await.is_some() {}
     }

@@ -14,7 +14,7 @@ use rustix::{
     fs::inotify::{self, CreateFlags, Event, ReadFlags, WatchFlags},
     io::Errno,
 };
-use tokio::{io::unix::AsyncFd, time::Instant};
+use tokio::{io::unix::AsyncFd, sync::Notify, time::Instant};
 
 /// Files being written to that are known one by one; others are waited for only until the tree is at rest.
 const BUSY: usize = 4_096;
@@ -45,6 +45,8 @@ pub(crate) struct Tree {
     settle: Duration,
     /// Watches to take at most; the kernel has a limit too.
     most: usize,
+    /// Told when a change was found in another way.
+    found: Notify,
     inner: Mutex<Inner>,
 }
 
@@ -88,6 +90,7 @@ impl Tree {
             notices,
             settle,
             most,
+            found: Notify::new(),
             inner: Mutex::new(inner),
         }
     }
@@ -138,11 +141,28 @@ impl Tree {
         }
     }
 
+    /// Notes a change that was found by reading the file.
+    pub(crate) fn find(&self, path: &Path) {
+        let mut inner = self.lock();
+        if let Some(above) = path.parent().filter(|_| path.starts_with(&inner.root)) {
+            inner.dirty(above);
+            inner.note();
+            self.found.notify_one();
+        }
+    }
+
     /// Waits for changes and notes them; for ever, if nothing is watched.
     ///
     /// # Cancel safety
     /// Nothing is lost.
     pub(crate) async fn changed(&self) {
+        tokio::select! {
+            () = self.found.notified() => {}
+            () = self.noticed() => {}
+        }
+    }
+
+    async fn noticed(&self) {
         let Some(notices) = &self.notices else {
             return std::future::pending().await;
         };
@@ -205,9 +225,7 @@ impl Tree {
             }
         }
         if changed {
-            let now = Instant::now();
-            let first = inner.noted.map_or(now, |(first, _)| first);
-            inner.noted = Some((first, now));
+            inner.note();
         }
         Ok(changed)
     }
@@ -352,6 +370,12 @@ fn notices() -> io::Result<AsyncFd<OwnedFd>> {
 }
 
 impl Inner {
+    fn note(&mut self) {
+        let now = Instant::now();
+        let first = self.noted.map_or(now, |(first, _)| first);
+        self.noted = Some((first, now));
+    }
+
     /// Notes a change in a directory, for all directories above it too.
     fn dirty(&mut self, path: &Path) {
         for path in path.ancestors() {

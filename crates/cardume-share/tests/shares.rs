@@ -319,3 +319,19 @@ async fn without_watching_changes_are_found_by_looking_for_them() {
     running.after(Some(first)).await;
     running.end().await;
 }
+
+#[tokio::test]
+async fn a_change_that_only_shows_when_it_is_read_is_shared_anew() {
+    let stand = Stand::new();
+    let path = stand.write("film", b"one");
+    let mut config = stand.config();
+    config.watch = false;
+    let running = stand.run(config);
+    let first = running.after(None).await;
+    fs::write(&path, b"two").unwrap();
+    assert!(stand.store.read(Hash::of(b"one"), 0..3).is_err());
+    let second = running.after(Some(first)).await;
+    assert_eq!(&stand.store.read(Hash::of(b"two"), 0..3).unwrap()[..], b"two");
+    assert_eq!(stand.roots(), [second]);
+    running.end().await;
+}

@@ -14,7 +14,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -74,6 +74,8 @@ pub struct Store {
     inner: Arc<Inner>,
 }
 
+type OnChanged = Box<dyn Fn(&Changed) + Send + Sync>;
+
 struct Inner {
     disk: disk::Disk,
     tables: table::Tables,
@@ -93,6 +95,8 @@ struct Inner {
     /// Shared by what takes content in, exclusive for the collection's steps.
     gate: RwLock<()>,
     changed: Mutex<Vec<Changed>>,
+    /// Who is told of each at once.
+    on_changed: OnceLock<OnChanged>,
     /// What is never taken in; a handful.
     private: Mutex<Vec<Arc<private::Private>>>,
 }
@@ -138,6 +142,7 @@ impl Store {
             held: Mutex::default(),
             gate: RwLock::default(),
             changed: Mutex::default(),
+            on_changed: OnceLock::new(),
             private: Mutex::new(vec![Arc::new(private)]),
         };
         Ok(Self {

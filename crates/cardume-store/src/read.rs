@@ -91,6 +91,15 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Has `told` called whenever a file shared in place is found changed, on the thread that found it: it must not
+    /// block. The first caller is told for as long as the store lives.
+    pub fn on_changed(&self, told: impl Fn(&Changed) + Send + Sync + 'static) {
+        // A second one would be told nothing; there is one who keeps shares.
+        let _ = self.inner.on_changed.set(Box::new(told));
+    }
+}
+
 impl Inner {
     /// A complete blob's record, and where it lies if in place and not recorded yet.
     pub(crate) fn located(&self, hash: Hash) -> Result<Option<(Record, Option<Print>)>, ReadError> {
@@ -308,6 +317,9 @@ impl Inner {
 
     /// Remembers a change for whoever asks.
     pub(crate) fn report(&self, change: Changed) {
+        if let Some(told) = self.on_changed.get() {
+            told(&change);
+        }
         let mut changed = lock(&self.changed);
         if changed.len() == CHANGED {
             changed.remove(0);
