@@ -64,6 +64,9 @@ pub struct Config {
     pub idle_timeout: cardume_units::Duration,
     /// Time for a connection to be made, with all its handshakes.
     pub dial_timeout: cardume_units::Duration,
+    /// Time for an inbound connection to be through all its handshakes, which take three or four round
+    /// trips; until then it holds one of `max_pending_inbound` places.
+    pub accept_timeout: cardume_units::Duration,
     /// Memory of the process, without files it has mapped, above which new connections are refused.
     pub memory_ceiling: cardume_units::Size,
 }
@@ -81,6 +84,7 @@ impl Default for Config {
             max_per_address: 8,
             idle_timeout: cardume_units::Duration::from_secs(60),
             dial_timeout: cardume_units::Duration::from_secs(10),
+            accept_timeout: cardume_units::Duration::from_secs(5),
             memory_ceiling: cardume_units::Size::mib(1024),
         }
     }

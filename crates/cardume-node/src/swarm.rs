@@ -32,8 +32,12 @@ pub(crate) fn build(
     config: &cardume_connect::Config,
     behaviour: Behaviour,
 ) -> Result<Swarm<Behaviour>, StartError> {
-    let transport = cardume_transport::build(key, config.dial_timeout.get())
-        .map_err(|error| StartError::Identity(error.to_string()))?;
+    let timeouts = cardume_transport::Timeouts {
+        dial: config.dial_timeout.get(),
+        accept: config.accept_timeout.get(),
+    };
+    let transport =
+        cardume_transport::build(key, timeouts).map_err(|error| StartError::Identity(error.to_string()))?;
     let swarm = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(config.idle_timeout.get())
         .with_smart_dial()

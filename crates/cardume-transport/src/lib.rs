@@ -35,15 +35,23 @@ pub(crate) const MAX_STREAMS: usize = 192;
 /// Every transport of a node: what comes out is authenticated and multiplexed.
 pub type Transport = Boxed<(PeerId, StreamMuxerBox)>;
 
+/// Within what time a connection has to be through all its handshakes; else it is closed.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For connections that we make, from the first packet on.
+    pub dial: Duration,
+    /// For connections that others make, each of which holds one of few places until then.
+    pub accept: Duration,
+}
+
 /// Makes the transports of the node whose key is `key`; needs a tokio runtime where it is polled.
-///
-/// A connection that is not through its handshakes after `timeout` is closed.
 ///
 /// # Errors
 /// When `key` signs no certificate.
-pub fn build(key: &Keypair, timeout: Duration) -> Result<Transport, BuildError> {
+pub fn build(key: &Keypair, timeouts: Timeouts) -> Result<Transport, BuildError> {
     let streams = tcp::build(key)?
         .or_transport(quic::build(key))
         .map(|either, _| either.into_inner());
-    Ok(TransportTimeout::new(dns::build(streams), timeout).boxed())
+    let dialling = TransportTimeout::with_outgoing_timeout(dns::build(streams), timeouts.dial);
+    Ok(TransportTimeout::with_ingoing_timeout(dialling, timeouts.accept).boxed())
 }

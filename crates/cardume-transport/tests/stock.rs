@@ -35,7 +35,11 @@ const LOAD: usize = 300_001;
 const GUARD: Duration = Duration::from_secs(60);
 
 fn ours(key: &Keypair) -> Transport {
-    cardume_transport::build(key, GUARD).unwrap()
+    let timeouts = cardume_transport::Timeouts {
+        dial: GUARD,
+        accept: GUARD,
+    };
+    cardume_transport::build(key, timeouts).unwrap()
 }
 
 fn stock_tls(key: &Keypair) -> Transport {

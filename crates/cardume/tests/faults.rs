@@ -180,7 +180,7 @@ fn a_named_peer_gets_in_while_garbage_holds_every_place() -> anyhow::Result<()> 
     let stranger = at("127.0.0.3")?.start()?;
     let node = Home::new(PROGRAM)?
         // The garbage stays as long as the test does.
-        .set(r#"connect.dial_timeout="2m""#)
+        .set(r#"connect.accept_timeout="2m""#)
         .set(format!(r#"peer.friend.id="{}""#, friend.peer_id()?))
         .set(format!(r#"peer.friend.addresses=["{}"]"#, friend.address(false)?))
         .start()?;
@@ -193,6 +193,21 @@ fn a_named_peer_gets_in_while_garbage_holds_every_place() -> anyhow::Result<()> 
     let connected = friend.run(["peer", "connect", &address])?;
     ensure!(connected.status.success(), "{connected:?}: {}", node.log());
     drop(held);
+    Ok(())
+}
+
+#[test]
+fn whoever_connects_and_says_nothing_is_hung_up_on() -> anyhow::Result<()> {
+    let node = Home::new(PROGRAM)?
+        .set(r#"connect.accept_timeout="300ms""#)
+        .start()?;
+    for mut silent in flood::garbage(node.tcp()?, 6) {
+        silent.set_read_timeout(Some(patience::PATIENCE))?;
+        // What the node says first may come; then it ends, or is cut off, well before anybody's patience does.
+        if let Err(error) = std::io::copy(&mut silent, &mut std::io::sink()) {
+            ensure!(error.kind() == std::io::ErrorKind::ConnectionReset, "{error}");
+        }
+    }
     Ok(())
 }
 

@@ -150,9 +150,10 @@ fn limits(config: &Config, found: &mut Findings) {
             );
         }
     }
-    let durations: [(&[&str], cardume_units::Duration); 6] = [
+    let durations: [(&[&str], cardume_units::Duration); 7] = [
         (&["connect", "idle_timeout"], connect.idle_timeout),
         (&["connect", "dial_timeout"], connect.dial_timeout),
+        (&["connect", "accept_timeout"], connect.accept_timeout),
         (&["mdns", "interval"], config.mdns.interval),
         (&["kad", "query_timeout"], config.kad.query_timeout),
         (&["kad", "provider_interval"], config.kad.provider_interval),
