@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     out::{Out, Shown},
-    text::{count, size},
+    text::{count, size, span},
 };
 
 /// Time between two lines of plain progress.
@@ -18,6 +18,33 @@ pub(crate) struct Display {
     shown: Shown,
     bar: Option<ProgressBar>,
     last: Option<Instant>,
+    pace: Pace,
+}
+
+/// How fast it went between two lines of plain progress.
+#[derive(Default)]
+struct Pace {
+    last: Option<(Instant, u64)>,
+}
+
+impl Pace {
+    /// `, 12.0 MiB/s, 4.0 s left`; nothing where nothing is known yet.
+    fn after(&mut self, progress: &Progress, now: Instant) -> String {
+        let last = self.last.replace((now, progress.done));
+        let Some((then, before)) = last.filter(|(_, before)| *before <= progress.done) else {
+            return String::new();
+        };
+        let seconds = now.saturating_duration_since(then).as_secs_f64().max(0.001);
+        let rate = (progress.done - before) as f64 / seconds;
+        let rest = progress.size.saturating_sub(progress.done) as f64;
+        let left = Duration::try_from_secs_f64(rest / rate)
+            .ok()
+            .filter(|_| rest > 0.0);
+        let left = left
+            .map(|left| format!(", {} left", span(left)))
+            .unwrap_or_default();
+        format!(", {}/s{left}", size(rate as u64))
+    }
 }
 
 impl Display {
@@ -27,6 +54,7 @@ impl Display {
             shown: out.progress(),
             bar: None,
             last: None,
+            pace: Pace::default(),
         }
     }
 
@@ -89,15 +117,18 @@ impl Display {
                 } else {
                     size(progress.size)
                 };
+                let pace = self.pace.after(progress, Instant::now());
                 self.out
-                    .say(format!("{words}: {} of {total}", size(progress.done)));
+                    .say(format!("{words}: {} of {total}{pace}", size(progress.done)));
             }
             return;
         }
         let bar = self.bar.get_or_insert_with(new_bar);
+        // Without a size there is nothing that could fill a bar.
+        bar.set_style(style(if progress.size == 0 { BEGINNING } else { UNDER_WAY }));
+        bar.set_message(words);
         bar.set_length(progress.size.max(progress.done).max(1));
         bar.set_position(progress.done);
-        bar.set_message(words);
     }
 }
 
@@ -107,13 +138,17 @@ impl Drop for Display {
     }
 }
 
+const BEGINNING: &str = "{msg} {binary_bytes}";
+const UNDER_WAY: &str =
+    "{msg} [{bar:30}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left";
+
 fn new_bar() -> ProgressBar {
-    const TEMPLATE: &str =
-        "{msg} [{bar:30}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left";
-    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(10));
-    let style = ProgressStyle::with_template(TEMPLATE).expect("a literal template");
-    bar.set_style(style.progress_chars("=> "));
-    bar
+    ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(10))
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).expect("a literal template");
+    style.progress_chars("=> ")
 }
 
 fn words(progress: &Progress) -> String {
@@ -127,5 +162,29 @@ fn words(progress: &Progress) -> String {
         Phase::Syncing => "waiting for the disk".into(),
         Phase::Hashing => "hashing".into(),
         _ => "working".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(done: u64) -> Progress {
+        Progress {
+            size: 100 << 20,
+            done,
+            ..Progress::default()
+        }
+    }
+
+    #[test]
+    fn plain_progress_tells_rate_and_time_left_once_they_are_known() {
+        let (mut pace, began) = (Pace::default(), Instant::now());
+        let mut at = |seconds: u64, done| pace.after(&progress(done), began + Duration::from_secs(seconds));
+        assert_eq!(at(0, 0), "");
+        assert_eq!(at(2, 20 << 20), ", 10.0 MiB/s, 8.0 s left");
+        assert_eq!(at(4, 20 << 20), ", 0 B/s", "who knows how long nothing takes");
+        assert_eq!(at(6, 100 << 20), ", 40.0 MiB/s");
+        assert_eq!(at(8, 0), "", "it began anew");
     }
 }
