@@ -136,6 +136,14 @@ fn people_read_two_lines_and_programs_get_bytes() {
         let output = daemon.run(["get", lines[0], &range, "-o", "-"]).unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), bytes, "{range}");
     }
+    for (command, key, value) in [
+        ("pin", "pinned", true),
+        ("unpin", "pinned", false),
+        ("pin", "pinned", true),
+    ] {
+        let told = daemon.json(["file", command, lines[0]]).unwrap();
+        assert_eq!((&told["cid"], &told[key]), (&lines[0].into(), &value.into()));
+    }
     assert_eq!(
         daemon.run(["file", "cat", lines[0]]).unwrap().stdout,
         b"0123456789"

@@ -15,6 +15,11 @@ use crate::{
 
 /// What the node has
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  \
+    cardume file ls\n  \
+    cardume file ls bafyr4i…/season1\n  \
+    cardume file cat bafyr4i…/season1/notes.txt | less\n  \
+    cardume file verify")]
 pub(crate) enum Command {
     /// List what is shared and what has been fetched, or the entries of a directory
     Ls {
@@ -105,18 +110,39 @@ pub(super) async fn run(reach: Reach<'_>, command: Command) -> anyhow::Result<()
             Ok(out.either(&stat, || describe(&stat))?)
         }
         Command::Verify { roots } => verify(&client, &roots, out).await,
-        Command::Rm { roots } => each(roots, async |cid| client.remove(cid).await).await,
-        Command::Pin { roots } => each(roots, async |cid| client.pin(cid, true).await).await,
-        Command::Unpin { roots } => each(roots, async |cid| client.pin(cid, false).await).await,
+        Command::Rm { roots } => {
+            each(roots, ("held", false), out, async |cid| client.remove(cid).await).await
+        }
+        Command::Pin { roots } => {
+            each(roots, ("pinned", true), out, async |cid| {
+                client.pin(cid, true).await
+            })
+            .await
+        }
+        Command::Unpin { roots } => {
+            each(roots, ("pinned", false), out, async |cid| {
+                client.pin(cid, false).await
+            })
+            .await
+        }
     }
 }
 
-async fn each<E>(roots: Vec<Link>, work: impl AsyncFn(Cid) -> Result<(), E>) -> anyhow::Result<()>
+/// Does something to each root, and tells a program what became of it; a person sees that nothing went wrong.
+async fn each<E>(
+    roots: Vec<Link>,
+    (what, value): (&str, bool),
+    out: &Out,
+    work: impl AsyncFn(Cid) -> Result<(), E>,
+) -> anyhow::Result<()>
 where
     E: std::error::Error + Send + Sync + 'static,
 {
     for root in roots {
         work(root.cid).await.with_context(|| root.cid.to_string())?;
+        if out.is_json() {
+            out.json(&serde_json::json!({ "cid": root.cid, what: value }))?;
+        }
     }
     Ok(())
 }

@@ -16,6 +16,10 @@ const MAX_VALUE: u64 = 64 * 1024;
 
 /// The distributed hash table
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  \
+    cardume net kad status\n  \
+    cardume net kad providers bafkr4i…\n  \
+    cardume net kad find-peer 12D3KooW…")]
 pub(crate) enum Command {
     /// How the node takes part
     Status,
@@ -76,7 +80,12 @@ pub(super) async fn run(reach: Reach<'_>, command: Command) -> anyhow::Result<()
                     tell(&provider?, out)?;
                 }
             }
-            Command::Provide { link } => client.provide(link.cid).await?,
+            Command::Provide { link } => {
+                client.provide(link.cid).await?;
+                if out.is_json() {
+                    out.json(&serde_json::json!({ "cid": link.cid, "provided": true }))?;
+                }
+            }
             Command::Get { key } => {
                 let value = client.record(&key).await?;
                 if out.is_json() {
@@ -87,7 +96,12 @@ pub(super) async fn run(reach: Reach<'_>, command: Command) -> anyhow::Result<()
                     out.bytes(&value)?;
                 }
             }
-            Command::Put { key, value } => client.put_record(&key, bytes_of(value)?.into()).await?,
+            Command::Put { key, value } => {
+                client.put_record(&key, bytes_of(value)?.into()).await?;
+                if out.is_json() {
+                    out.json(&serde_json::json!({ "key": key, "written": true }))?;
+                }
+            }
         }
         Ok(())
     };

@@ -11,6 +11,8 @@ use crate::{
 
 /// The node's private key
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  cardume key gen /etc/cardume/identity.key\n\n\
+    Then set identity.key_file to it. Without one the daemon makes a key in its data directory.")]
 pub(crate) enum Command {
     /// Make a new key in a file that only you can read
     Gen {
