@@ -23,13 +23,15 @@ pub enum Shape {
     File(u64),
     /// A number of files of this many bytes each, a hundred to a directory.
     Tree(u64, u64),
+    /// So many bytes that are never on disk.
+    Memory(u64),
 }
 
 impl Shape {
     /// Bytes in all files.
     pub fn bytes(self) -> u64 {
         match self {
-            Self::File(size) => size,
+            Self::File(size) | Self::Memory(size) => size,
             Self::Tree(files, size) => files * size,
         }
     }
@@ -46,6 +48,7 @@ impl Content {
         match shape {
             Shape::File(size) => files::random_file(&path, size, 7)?,
             Shape::Tree(count, size) => files::random_tree(&path, count, size)?,
+            Shape::Memory(_) => {}
         }
         Ok(Self { path, shape })
     }

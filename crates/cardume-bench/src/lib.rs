@@ -59,11 +59,7 @@ impl Plan {
         let contestants = contestants::all(&self.program);
         for workload in &self.workloads {
             let samples = self.measure(*workload, &contestants, out)?;
-            let yardstick = match workload {
-                Workload::W5 | Workload::W5Tree => "b3sum",
-                _ => "curl",
-            };
-            let table = figures::table(&samples, yardstick);
+            let table = figures::table(&samples, workload.yardstick());
             tell(&format!("\n{}: {}\n{table}", workload.name(), workload.about()));
         }
         Ok(())

@@ -42,6 +42,10 @@ pub enum Workload {
     Far20,
     /// One file, over a line of 80 ms and 500 Mbit/s
     Far80,
+    /// The network path alone, from memory to memory over TCP
+    Net,
+    /// The network path alone, from memory to memory over QUIC
+    NetQuic,
 }
 
 /// How much there is to do.
@@ -83,7 +87,18 @@ impl Workload {
             Self::W3b | Self::Far20 | Self::Far80 => file(256 * MIB),
             Self::W6 => Shape::File(100 * KIB),
             Self::W8 => Shape::File(MIB),
+            Self::Net | Self::NetQuic => Shape::Memory(scale.size.unwrap_or(2 * GIB)),
             _ => file(GIB),
+        }
+    }
+
+    /// What others are held against.
+    pub fn yardstick(self) -> &'static str {
+        match self {
+            Self::W5 | Self::W5Tree => "b3sum",
+            Self::Net => "rustls",
+            Self::NetQuic => "quinn",
+            _ => "curl",
         }
     }
 

@@ -68,6 +68,19 @@ fn every_run_is_a_line_of_json_and_every_workload_a_table() {
 }
 
 #[test]
+fn the_network_path_alone_brings_every_byte_each_way_it_is_measured() {
+    let mut plan = plan(vec![Workload::Net, Workload::NetQuic], "/nowhere".into());
+    plan.scale.size = Some((3 << 20) + 1);
+    plan.only.clear();
+    let mut lines = Vec::new();
+    plan.run(&mut lines, &mut |_| {}).unwrap();
+    let lines = String::from_utf8(lines).unwrap();
+    for name in ["cardume", "cardume-quic", "rustls", "quinn"] {
+        assert!(lines.contains(&format!("\"contestant\":\"{name}\"")), "{lines}");
+    }
+}
+
+#[test]
 fn a_contestant_that_is_not_installed_is_left_out() {
     let plan = plan(vec![Workload::W1], "/nowhere/cardume".into());
     let mut lines = Vec::new();

@@ -40,8 +40,8 @@ impl Contestant for Curl {
 
     fn fetcher(&self, place: &Place, content: &Content) -> anyhow::Result<Box<dyn Fetcher>> {
         let files = match content.shape() {
-            Shape::File(_) => Vec::new(),
             Shape::Tree(..) => content.files()?,
+            Shape::File(_) | Shape::Memory(_) => Vec::new(),
         };
         Ok(Box::new(Getter {
             place: place.clone(),

@@ -2,6 +2,7 @@
 
 mod idle;
 mod killed;
+mod net;
 mod share;
 mod transfer;
 
@@ -50,6 +51,26 @@ pub fn entries<'a>(
         ],
         Workload::W7 => vec![(node(), entry("cardume", |to| killed::run(setting, to)))],
         Workload::W8 => vec![(node(), entry("cardume", |_| idle::run(setting)))],
+        Workload::Net => vec![
+            (
+                Vec::new(),
+                entry("cardume", |_| net::run(setting, net::Path::Tcp)),
+            ),
+            (
+                Vec::new(),
+                entry("rustls", |_| net::run(setting, net::Path::Rustls)),
+            ),
+        ],
+        Workload::NetQuic => vec![
+            (
+                Vec::new(),
+                entry("cardume-quic", |_| net::run(setting, net::Path::Quic)),
+            ),
+            (
+                Vec::new(),
+                entry("quinn", |_| net::run(setting, net::Path::Quinn)),
+            ),
+        ],
         _ => {
             let able = contestants
                 .iter()
@@ -74,6 +95,6 @@ fn entry<'a>(name: &str, run: impl Fn(&Path) -> anyhow::Result<Measured> + 'a) -
 pub fn names() -> Vec<&'static str> {
     let all = contestants::all(Path::new("cardume"));
     let mut names: Vec<_> = all.iter().map(|contestant| contestant.name()).collect();
-    names.push("b3sum");
+    names.extend(["b3sum", "rustls", "quinn"]);
     names
 }
