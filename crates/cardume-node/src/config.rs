@@ -29,6 +29,8 @@ pub struct Config {
     pub kad: cardume_kad::Config,
     /// The transfer protocol.
     pub transfer: cardume_transfer::Config,
+    /// How fast content may go.
+    pub rates: cardume_transfer::rates::Config,
     /// Fetches, and answers to peers.
     pub exchange: cardume_exchange::Config,
     /// Content on disk.

@@ -30,6 +30,7 @@ pub struct Node {
     connect: cardume_connect::Handle,
     exchange: cardume_exchange::Handle,
     shares: cardume_share::Handle,
+    rates: cardume_transfer::rates::Handle,
     store: Store,
     tasks: Tasks,
     /// Cancelled when the node is to stop, by whomever.
@@ -122,6 +123,8 @@ impl Node {
             "address book",
             wired.connect_server.run(turning.clone().cancelled_owned()),
         );
+        // To the end of the swarm: while there are limits, answers under way need it.
+        tasks.spawn("rates", wired.rates_server.run(turning.clone().cancelled_owned()));
         if let Some(server) = wired.kad_server {
             tasks.spawn("dht rows", server.run());
         }
@@ -146,6 +149,7 @@ impl Node {
             connect: wired.connect,
             exchange,
             shares,
+            rates: wired.rates,
             store: home.store,
             tasks,
             stop,
@@ -187,6 +191,11 @@ impl Node {
     /// What configuration shares, and how it is.
     pub fn shares(&self) -> &cardume_share::Handle {
         &self.shares
+    }
+
+    /// How fast content may go.
+    pub fn rates(&self) -> &cardume_transfer::rates::Handle {
+        &self.rates
     }
 
     /// Content on disk. Its methods block.

@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use cardume_store::{Mode, Store};
+use cardume_transfer::rates;
 use libp2p::{PeerId, identity::Keypair};
 use redb::Database;
 
@@ -18,6 +19,8 @@ pub(crate) struct Wired {
     pub(crate) kad_server: Option<cardume_kad::Server>,
     pub(crate) transfer: cardume_transfer::Handle,
     pub(crate) transfer_server: cardume_transfer::Server,
+    pub(crate) rates: rates::Handle,
+    pub(crate) rates_server: rates::Server,
 }
 
 /// Builds every feature that `config` switches on. Reads the address book and the DHT's records: it blocks.
@@ -59,7 +62,14 @@ pub(crate) fn wire(
     } else {
         (None, cardume_kad::Handle::closed(), None)
     };
-    let (transfer_behaviour, transfer, transfer_server) = config.transfer.build(network);
+    if let Some(mistake) = config.rates.mistakes().into_iter().next() {
+        return Err(StartError::Config {
+            key: "rates",
+            reason: format!("{} {}", mistake.path.join("."), mistake.reason),
+        });
+    }
+    let (rates, rates_server) = config.rates.build();
+    let (transfer_behaviour, transfer, transfer_server) = config.transfer.build(network, rates.clone());
 
     let behaviour = Behaviour {
         connect: connect_behaviour,
@@ -75,6 +85,8 @@ pub(crate) fn wire(
         kad_server,
         transfer,
         transfer_server,
+        rates,
+        rates_server,
     })
 }
 

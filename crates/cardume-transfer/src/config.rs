@@ -7,9 +7,11 @@ use libp2p_request_response as request_response;
 use crate::{
     Behaviour, Handle, Server, Transfer,
     inbound::Serves,
+    lines::Lines,
     message::HAVE_WAIT,
     outbound::{Inner, Outbound},
-    stream::Codec,
+    rates,
+    stream::{Codec, WHOLE},
     traffic::Counters,
     wire,
 };
@@ -32,7 +34,8 @@ pub struct Config {
     pub max_serving: usize,
     /// … and for one peer.
     pub max_serving_per_peer: usize,
-    /// Time for one request, from the first byte out to the last byte in.
+    /// Time in which nothing of a request or its answer comes or goes, after which it has failed. One that is
+    /// slow may take up to twenty times as long.
     pub request_timeout: cardume_units::Duration,
 }
 
@@ -48,20 +51,21 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Makes the behaviour for `network`, the way in, and the requests of others.
+    /// Makes the behaviour for `network`, the way in, and the requests of others; content keeps within `rates`.
     ///
     /// Counts of zero are taken as one. Whether `network` is a good name is for its owner to check; here it
     /// only becomes part of the protocol's name. The behaviour needs a tokio runtime with time where its
     /// connections are driven. In the swarm it comes after every behaviour that may deny a connection:
     /// `libp2p-request-response` takes a connection for usable as soon as it has been asked about it, and
     /// requests on one that is denied after that only end by timeout.
-    pub fn build(&self, network: &str) -> (Behaviour, Handle, Server) {
+    pub fn build(&self, network: &str, rates: rates::Handle) -> (Behaviour, Handle, Server) {
         let timeout = self.request_timeout.get();
+        let lines = Lines::default();
         let inner = Inner::with_codec(
-            Codec::new(timeout),
+            Codec::new(timeout, rates.clone(), lines.clone()),
             [(wire::protocol(network), request_response::ProtocolSupport::Full)],
             request_response::Config::default()
-                .with_request_timeout(timeout + HAVE_WAIT + BACKSTOP)
+                .with_request_timeout(timeout * WHOLE + HAVE_WAIT + BACKSTOP)
                 .with_max_concurrent_streams(MAX_STREAMS),
         );
         let counters = Counters::default();
@@ -69,16 +73,18 @@ impl Config {
             self.max_serving.max(1),
             self.max_serving_per_peer.max(1),
             counters.clone(),
+            rates.clone(),
         );
         let limit = self.max_in_flight.clamp(1, 1 << 16);
         let transfer = Transfer {
             outbound: Outbound::new(limit, counters.clone()),
             serves,
+            lines: lines.clone(),
         };
         let (behaviour, mailbox) = Driven::new(inner, transfer, limit);
         (
             behaviour,
-            Handle::new(mailbox, counters, timeout),
+            Handle::new(mailbox, counters, timeout, rates, lines),
             Server { requests },
         )
     }

@@ -9,11 +9,11 @@ use libp2p_request_response::{self as request_response, InboundFailure, Message}
 use libp2p_swarm::{DialError, FromSwarm, behaviour::DialFailure};
 
 use crate::{
-    Response,
     error::shorten,
     inbound::Serves,
+    lines::Lines,
     outbound::{Call, Inner, Outbound},
-    stream::Ask,
+    stream::{Ask, Reply},
 };
 
 /// What the swarm's owner is told: nothing.
@@ -26,6 +26,7 @@ pub type Behaviour = Driven<Transfer>;
 pub struct Transfer {
     pub(crate) outbound: Outbound,
     pub(crate) serves: Serves,
+    pub(crate) lines: Lines,
 }
 
 impl Transfer {
@@ -53,16 +54,13 @@ impl Driver for Transfer {
         self.outbound.take(inner, call);
     }
 
-    fn on_event(
-        &mut self,
-        inner: &mut Inner,
-        event: request_response::Event<Ask, Response>,
-    ) -> Option<Event> {
+    fn on_event(&mut self, inner: &mut Inner, event: request_response::Event<Ask, Reply>) -> Option<Event> {
         use request_response::Event;
 
         match event {
             Event::Message {
                 peer,
+                connection_id,
                 message:
                     Message::Request {
                         request_id,
@@ -71,14 +69,15 @@ impl Driver for Transfer {
                     },
                 ..
             } => {
+                let class = self.lines.of_connection(&peer, connection_id);
                 self.serves
-                    .asked(inner, peer, request_id, request.request, channel);
+                    .asked(inner, (peer, class), request_id, request.request, channel);
             }
             Event::Message {
                 message: Message::Response { request_id, response },
                 ..
             } => {
-                self.outbound.answered(request_id, response);
+                self.outbound.answered(request_id, response.response);
             }
             Event::OutboundFailure {
                 peer,
@@ -106,7 +105,11 @@ impl Driver for Transfer {
 
     fn on_swarm_event(&mut self, _: &mut Inner, event: &FromSwarm<'_>) {
         match event {
-            FromSwarm::ConnectionEstablished(event) => self.outbound.connected(event.peer_id),
+            FromSwarm::ConnectionEstablished(event) => {
+                self.lines.opened(event);
+                self.outbound.connected(event.peer_id);
+            }
+            FromSwarm::ConnectionClosed(event) => self.lines.closed(event),
             // Somebody else's dial to the peer is under way; that one counts.
             FromSwarm::DialFailure(DialFailure {
                 error: DialError::DialPeerConditionFalse(_),

@@ -1,10 +1,12 @@
 //! Requests of others: bounded, handed to the server, answered.
 use std::{
     collections::{HashMap, hash_map::Entry},
+    num::NonZeroU64,
     task::{Context, Poll},
     time::Duration,
 };
 
+use cardume_access::rates::Class;
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use libp2p_identity::PeerId;
 use libp2p_request_response::{InboundRequestId, ResponseChannel};
@@ -12,7 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Inbound, Request, Responder, Response, handle::WAITING_PER_PEER, outbound::Inner, traffic::Counters,
+    Inbound, Request, Responder, Response, handle::WAITING_PER_PEER, outbound::Inner, rates, stream::Reply,
+    traffic::Counters,
 };
 
 /// Requests held back until something changes, over all peers. They cost next to nothing, but not nothing.
@@ -22,12 +25,18 @@ pub(crate) const MAX_WAITING: usize = 512;
 const MAX_UNSENT_PER_PEER: u64 = 32 << 20;
 /// … and all peers together.
 const MAX_UNSENT: u64 = 128 << 20;
+/// Answers that our own limits need longer for than this are too many, but for a peer's first. They would only
+/// wait in memory, while others may have the content.
+const UNSENT_TIME: Duration = Duration::from_secs(1);
+/// … though never less than some whole answers.
+const LEAST_UNSENT: u64 = 8 << 20;
 /// What a peer is told when we have too much to do.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// A request of a peer between its coming and the end of its answer.
 struct Serving {
     peer: PeerId,
+    class: Class,
     waits: bool,
     gone: CancellationToken,
     state: State,
@@ -35,7 +44,7 @@ struct Serving {
 
 enum State {
     /// The server has it.
-    Asked(ResponseChannel<Response>),
+    Asked(ResponseChannel<Reply>),
     /// The server has it, but the peer has gone.
     Gone,
     /// The answer is on its way.
@@ -59,13 +68,12 @@ impl Load {
         }
     }
 
-    fn has_room(&self, waits: bool, most: &Self) -> bool {
-        let slots = if waits {
+    fn has_room(&self, request: &Request, most: &Self) -> bool {
+        if request.waits() {
             self.waiting < most.waiting
         } else {
-            self.serving < most.serving
-        };
-        slots && self.unsent < most.unsent
+            self.serving < most.serving && (request.is_question() || self.unsent < most.unsent)
+        }
     }
 }
 
@@ -82,6 +90,7 @@ pub(crate) struct Serves {
     answers: FuturesUnordered<BoxFuture<'static, Answer>>,
     requests: mpsc::Sender<Inbound>,
     counters: Counters,
+    rates: rates::Handle,
 }
 
 impl Serves {
@@ -89,6 +98,7 @@ impl Serves {
         max: usize,
         max_per_peer: usize,
         counters: Counters,
+        rates: rates::Handle,
     ) -> (Self, mpsc::Receiver<Inbound>) {
         // As large as all that may be asked at once, so that handing over never fails for lack of room.
         let (requests, receiver) = mpsc::channel(max.saturating_add(MAX_WAITING).min(1 << 20));
@@ -109,6 +119,7 @@ impl Serves {
             answers: FuturesUnordered::new(),
             requests,
             counters,
+            rates,
         };
         (serves, receiver)
     }
@@ -117,21 +128,23 @@ impl Serves {
     pub(crate) fn asked(
         &mut self,
         inner: &mut Inner,
-        peer: PeerId,
+        (peer, class): (PeerId, Class),
         id: InboundRequestId,
         request: Request,
-        channel: ResponseChannel<Response>,
+        channel: ResponseChannel<Reply>,
     ) {
         let waits = request.waits();
         let load = self.peers.get(&peer).copied().unwrap_or_default();
-        if !(self.total.has_room(waits, &self.most) && load.has_room(waits, &self.most_per_peer)) {
+        let has_room =
+            self.total.has_room(&request, &self.most) && load.has_room(&request, &self.most_per_peer);
+        if !has_room || (!request.is_question() && self.is_late(load, class)) {
             tracing::debug!(%peer, ?load, "too much to do: told a peer to come back later");
             // Fails when the peer has gone already.
             let _ = inner.send_response(
                 channel,
-                Response::Busy {
+                Reply::free(Response::Busy {
                     retry_after: RETRY_AFTER,
-                },
+                }),
             );
             return;
         }
@@ -159,6 +172,7 @@ impl Serves {
             id,
             Serving {
                 peer,
+                class,
                 waits,
                 gone,
                 state: State::Asked(channel),
@@ -200,18 +214,39 @@ impl Serves {
         let Some(mut serving) = self.serving.remove(&id) else {
             return;
         };
-        let (peer, waits) = (serving.peer, serving.waits);
+        let (peer, class, waits) = (serving.peer, serving.class, serving.waits);
         self.change(peer, |load| *load.slots(waits) -= 1);
         let (State::Asked(channel), Some(response)) = (serving.state, answer) else {
             // Dropping the channel ends the peer's stream.
             return;
         };
         let bytes = response.payload_len();
-        if inner.send_response(channel, response).is_ok() {
+        if inner
+            .send_response(channel, Reply::to(peer, class, response))
+            .is_ok()
+        {
             serving.state = State::Sending { bytes };
             self.serving.insert(id, serving);
             self.change(peer, |load| load.unsent += bytes);
         }
+    }
+
+    /// Whether a peer has to wait for what it was promised: our own limits need too long for that already.
+    fn is_late(&self, load: Load, class: Class) -> bool {
+        let upload = self.rates.upload();
+        if load.unsent == 0 || !upload.is_limited() {
+            return false;
+        }
+        let budgets = upload.budgets();
+        let most = |rate: NonZeroU64| rate.get().saturating_mul(UNSENT_TIME.as_secs()).max(LEAST_UNSENT);
+        let shared = [budgets.total(), budgets.class(class)];
+        shared
+            .into_iter()
+            .flatten()
+            .any(|rate| self.total.unsent >= most(rate))
+            || budgets
+                .per_peer(class)
+                .is_some_and(|rate| load.unsent >= most(rate))
     }
 
     /// Changes the load of a peer and of all.

@@ -11,19 +11,25 @@
 //! * A request of ours ends: with an answer, with an error, or because its caller has gone. Then its
 //!   slot is free at once, and its stream is reset.
 //! * A peer that cannot be reached, or is slow, takes slots of its own and not those of others.
+//! * Content goes as fast as [`rates`] allow, and questions never wait behind it.
+mod awaited;
 mod config;
 mod driver;
 mod error;
 mod handle;
 mod inbound;
+mod lines;
 pub mod message;
 mod outbound;
+mod paced;
+pub mod rates;
 mod server;
 mod stream;
 mod traffic;
 pub mod wire;
 
 pub use self::{
+    awaited::Backlog,
     config::Config,
     driver::{Behaviour, Event, Transfer},
     error::RequestError,

@@ -75,6 +75,11 @@ impl Request {
         matches!(self, Self::Have { since: Some(_), .. })
     }
 
+    /// Whether the answer has no content in it.
+    pub fn is_question(&self) -> bool {
+        matches!(self, Self::Have { .. } | Self::Swarm { .. })
+    }
+
     /// Bytes of payload that an answer can need, at most.
     ///
     /// A range needs the groups that it touches, a parent for each, and the parents on the way to both of

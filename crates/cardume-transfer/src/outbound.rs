@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     RequestError, Response,
     message::Expected,
-    stream::{Ask, Codec},
+    stream::{Ask, Codec, WHOLE},
     traffic::Counters,
 };
 
@@ -126,7 +126,7 @@ impl Outbound {
     fn send(&mut self, inner: &mut Inner, call: Call, connected: bool) -> OutboundRequestId {
         let Call { peer, ask, reply } = call;
         let terms = ask.terms.as_ref().expect("the handle sets terms");
-        let (over, limit) = (terms.over.clone(), terms.limit + GRACE);
+        let (over, limit) = (terms.over.clone(), terms.first + terms.patience * WHOLE + GRACE);
         let (expected, waits) = (ask.request.expects(), ask.request.waits());
         let id = inner.send_request(&peer, ask);
         let on_wire = connected && !waits;

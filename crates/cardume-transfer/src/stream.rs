@@ -5,19 +5,23 @@
 //! whose it is.
 use std::{io, time::Duration};
 
+use cardume_access::rates::Class;
 use futures::{AsyncRead, AsyncWrite};
+use libp2p_identity::PeerId;
 use libp2p_request_response as request_response;
 use libp2p_swarm::StreamProtocol;
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Request, Response, wire};
+use crate::{Request, Response, lines::Lines, paced::Paced, rates, wire};
 
 /// Time for a peer to send its request once it has opened a stream; a request is one small message.
 const READ_REQUEST: Duration = Duration::from_secs(10);
+/// Times its patience that a request or an answer may take in all while something of it moves.
+///
+/// Whoever lets single bytes through holds a slot that long, and not for ever. At 16 kB/s, the lowest limit, it
+/// is enough for two of the largest answers.
+pub(crate) const WHOLE: u32 = 20;
 
 /// A request with what ends it.
 #[derive(Debug)]
@@ -30,26 +34,54 @@ pub struct Ask {
 /// When a request of ours ends without an answer.
 #[derive(Debug)]
 pub(crate) struct Terms {
-    /// From the first byte out to the last byte in.
-    pub(crate) limit: Duration,
+    /// Who is asked.
+    pub(crate) peer: PeerId,
+    /// Time until the answer begins.
+    pub(crate) first: Duration,
+    /// Time in which at least something of it has to come, from then on.
+    pub(crate) patience: Duration,
     /// Cancelled when nobody waits for the answer any more.
     pub(crate) over: CancellationToken,
     /// The peer's slot, free when the stream (or the wait for a connection) has really ended.
     pub(crate) slot: OwnedSemaphorePermit,
 }
 
-/// The wire's codec with deadlines; one for each stream.
+/// A response with what its bytes count against.
+#[derive(Debug)]
+pub struct Reply {
+    pub(crate) response: Response,
+    /// `None` for one that came in, and for one that no limit concerns.
+    to: Option<(PeerId, Class)>,
+}
+
+impl Reply {
+    /// A response to a peer, which waits its turn if it has content in it.
+    pub(crate) fn to(peer: PeerId, class: Class, response: Response) -> Self {
+        let to = (response.payload_len() > 0).then_some((peer, class));
+        Self { response, to }
+    }
+
+    pub(crate) fn free(response: Response) -> Self {
+        Self { response, to: None }
+    }
+}
+
+/// The wire's codec with deadlines and limits; one for each stream.
 #[derive(Debug)]
 pub struct Codec {
     wire: wire::Codec,
-    /// Time to write one response.
-    write_response: Duration,
+    /// Time in which at least something has to move.
+    patience: Duration,
+    rates: rates::Handle,
+    lines: Lines,
     running: Option<Running>,
 }
 
 #[derive(Debug)]
 struct Running {
-    until: Instant,
+    peer: PeerId,
+    first: Duration,
+    patience: Duration,
     /// Bytes of payload worth reading: what was asked for, so that a peer that answers with more cannot make
     /// us allocate it.
     max_payload: u64,
@@ -58,10 +90,12 @@ struct Running {
 }
 
 impl Codec {
-    pub(crate) fn new(write_response: Duration) -> Self {
+    pub(crate) fn new(patience: Duration, rates: rates::Handle, lines: Lines) -> Self {
         Self {
             wire: wire::Codec,
-            write_response,
+            patience,
+            rates,
+            lines,
             running: None,
         }
     }
@@ -70,7 +104,7 @@ impl Codec {
 impl Clone for Codec {
     /// Makes the codec of another stream.
     fn clone(&self) -> Self {
-        Self::new(self.write_response)
+        Self::new(self.patience, self.rates.clone(), self.lines.clone())
     }
 }
 
@@ -79,15 +113,28 @@ impl Running {
         tokio::select! {
             biased;
             () = self.over.cancelled() => Err(io::ErrorKind::Interrupted.into()),
-            done = timeout_at(self.until, work) => done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+            done = work => done,
         }
+    }
+
+    async fn read<T: AsyncRead + Unpin>(
+        &self,
+        io: &mut T,
+        rates: &rates::Handle,
+        lines: &Lines,
+    ) -> io::Result<Response> {
+        let mut io = Paced::free(io, self.patience).with_first(self.first);
+        if self.max_payload > 0 {
+            io = io.through(rates.download(), self.peer, lines.of_peer(&self.peer));
+        }
+        wire::read_response(&mut io, self.max_payload).await
     }
 }
 
 impl request_response::Codec for Codec {
     type Protocol = StreamProtocol;
     type Request = Ask;
-    type Response = Response;
+    type Response = Reply;
 
     async fn read_request<T>(&mut self, protocol: &StreamProtocol, io: &mut T) -> io::Result<Ask>
     where
@@ -97,14 +144,15 @@ impl request_response::Codec for Codec {
         Ok(Ask { request, terms: None })
     }
 
-    async fn read_response<T>(&mut self, protocol: &StreamProtocol, io: &mut T) -> io::Result<Response>
+    async fn read_response<T>(&mut self, protocol: &StreamProtocol, io: &mut T) -> io::Result<Reply>
     where
         T: AsyncRead + Unpin + Send,
     {
-        match &self.running {
-            Some(running) => running.run(wire::read_response(io, running.max_payload)).await,
-            None => self.wire.read_response(protocol, io).await,
-        }
+        let response = match &self.running {
+            Some(running) => running.run(running.read(io, &self.rates, &self.lines)).await?,
+            None => self.wire.read_response(protocol, io).await?,
+        };
+        Ok(Reply::free(response))
     }
 
     async fn write_request<T>(&mut self, protocol: &StreamProtocol, io: &mut T, ask: Ask) -> io::Result<()>
@@ -112,15 +160,18 @@ impl request_response::Codec for Codec {
         T: AsyncWrite + Unpin + Send,
     {
         let max_payload = ask.request.max_payload();
-        let write = self.wire.write_request(protocol, io, ask.request);
-        let Some(Terms { limit, over, slot }) = ask.terms else {
+        let mut io = Paced::free(io, self.patience);
+        let write = self.wire.write_request(protocol, &mut io, ask.request);
+        let Some(terms) = ask.terms else {
             return write.await;
         };
         let running = self.running.insert(Running {
-            until: Instant::now() + limit,
+            peer: terms.peer,
+            first: terms.first,
+            patience: terms.patience,
             max_payload,
-            over,
-            _slot: slot,
+            over: terms.over,
+            _slot: terms.slot,
         });
         running.run(write).await
     }
@@ -129,15 +180,15 @@ impl request_response::Codec for Codec {
         &mut self,
         protocol: &StreamProtocol,
         io: &mut T,
-        response: Response,
+        reply: Reply,
     ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        timeout(
-            self.write_response,
-            self.wire.write_response(protocol, io, response),
-        )
-        .await?
+        let mut io = Paced::free(io, self.patience);
+        if let Some((peer, class)) = reply.to {
+            io = io.through(self.rates.upload(), peer, class);
+        }
+        self.wire.write_response(protocol, &mut io, reply.response).await
     }
 }

@@ -49,7 +49,8 @@ impl Daemon {
                 home.join("peers"),
             )
             .unwrap();
-        let (_, transfer, inbound) = cardume_transfer::Config::default().build("test");
+        let (_, transfer, inbound) =
+            cardume_transfer::Config::default().build("test", cardume_transfer::rates::Handle::unlimited());
         let kad = cardume_kad::Handle::closed();
         let (exchange, exchange_server) = cardume_exchange::Config::default().build(
             store.clone(),

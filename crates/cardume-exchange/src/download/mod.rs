@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cardume_content::{Cid, Manifest, manifest::Limits, pieces::piece_range};
+use cardume_content::{Cid, Manifest, PIECE, manifest::Limits, pieces::piece_range};
 use cardume_transfer::{Request, RequestError, Response};
 use futures::{
     FutureExt, StreamExt,
@@ -264,9 +264,12 @@ impl Download {
     }
 
     fn send_orders(&mut self, now: Instant) {
-        while self.checks.len() < MAX_CHECKS
-            && let Some(order) = self.schedule.next(now)
-        {
+        while self.checks.len() < MAX_CHECKS {
+            let transfer = &self.finder.transfer;
+            self.schedule.hold_back(|peer| transfer.backlog(peer, PIECE));
+            let Some(order) = self.schedule.next(now) else {
+                return;
+            };
             self.send(order);
         }
     }
@@ -277,10 +280,11 @@ impl Download {
             self.schedule.end(ticket);
             return;
         };
-        let transfer = self.finder.transfer.clone();
+        // Called here and not in the future, so that the next order already counts it.
+        let request = self.finder.transfer.request(peer, request);
         let (abort, registration) = AbortHandle::new_pair();
         self.aborts.insert(ticket, abort);
-        let request = Abortable::new(async move { transfer.request(peer, request).await }, registration);
+        let request = Abortable::new(request, registration);
         self.requests
             .push(request.map(move |answer| (ticket, peer, ask, answer)).boxed());
     }

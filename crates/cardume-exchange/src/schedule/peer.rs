@@ -1,10 +1,17 @@
 //! How much one peer is asked for at once.
 use std::time::{Duration, Instant};
 
+use cardume_transfer::Backlog;
+
 /// Requests to a peer nothing is known of yet.
 const FIRST_WINDOW: usize = 2;
 /// Queue kept at a peer beyond what its delay needs, so that its link never runs dry between two turns of ours.
 const QUEUE: Duration = Duration::from_millis(100);
+/// What our own limits need longer for than this is not asked for yet; it would fill buffers, and others may have
+/// it sooner.
+const AHEAD: Duration = Duration::from_millis(500);
+/// Requests that go out all the same, so that one is always on its way while another begins.
+pub(super) const AT_LEAST: usize = 2;
 /// A request to a peer whose speed is unknown counts as stalled after this.
 const FIRST_DEADLINE: Duration = Duration::from_secs(4);
 const MIN_DEADLINE: Duration = Duration::from_secs(1);
@@ -24,6 +31,8 @@ pub(super) struct Peer {
     overdue: usize,
     /// Questions about what it holds that it has not answered.
     pub(super) polls: usize,
+    /// What our own limits need for the next request to it, and those before that.
+    backlog: Backlog,
     delay: Option<Duration>,
     least_delay: Option<Duration>,
     quiet_until: Option<Instant>,
@@ -37,6 +46,7 @@ impl Peer {
             in_flight: 0,
             overdue: 0,
             polls: 0,
+            backlog: Backlog::default(),
             delay: None,
             least_delay: None,
             quiet_until: None,
@@ -46,7 +56,20 @@ impl Peer {
 
     /// Whether another request may go out. An overdue answer holds back everything: the peer is either stuck or slow.
     pub(super) fn has_room(&self, now: Instant, max_window: usize) -> bool {
-        self.is_quiet(now).is_none() && self.overdue == 0 && self.in_flight < self.window.min(max_window)
+        self.is_quiet(now).is_none()
+            && self.overdue == 0
+            && self.in_flight < self.window.min(max_window)
+            && (self.backlog.peer <= AHEAD || self.in_flight < AT_LEAST)
+    }
+
+    /// Whether our own limits for all peers leave room for it.
+    pub(super) fn is_in_time(&self) -> bool {
+        self.backlog.all <= AHEAD
+    }
+
+    /// Notes what our own limits need.
+    pub(super) fn hold_back(&mut self, backlog: Backlog) {
+        self.backlog = backlog;
     }
 
     /// Until when it wants to be left alone.
@@ -69,10 +92,12 @@ impl Peer {
 
     /// How long it may take to answer; `usual` is what the peers of this fetch need.
     pub(super) fn deadline(&self, usual: Option<Duration>) -> Duration {
-        match self.delay.or(usual) {
+        let patience = match self.delay.or(usual) {
             Some(delay) => (delay * 4 + QUEUE * 5).clamp(MIN_DEADLINE, MAX_DEADLINE),
             None => FIRST_DEADLINE,
-        }
+        };
+        // What we hold back ourselves is not its fault.
+        patience + self.backlog.all.max(self.backlog.peer) * 4
     }
 
     /// Notes a request and returns how many are on their way now.

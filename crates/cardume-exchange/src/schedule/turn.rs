@@ -1,9 +1,14 @@
 //! The next request, and when there may be one.
 use std::time::{Duration, Instant};
 
+use cardume_transfer::Backlog;
 use libp2p_identity::PeerId;
 
-use super::{Ask, Order, Schedule, Sent, Ticket, blob::Blob, peer::Peer};
+use super::{
+    Ask, Order, Schedule, Sent, Ticket,
+    blob::Blob,
+    peer::{AT_LEAST, Peer},
+};
 
 /// Questions about what is held that one peer has not answered, at most.
 const MAX_POLLS: usize = 3;
@@ -11,6 +16,13 @@ const MAX_POLLS: usize = 3;
 const END_GAME_TICK: Duration = Duration::from_millis(100);
 
 impl Schedule {
+    /// Notes how long our own limits need for another piece of each peer; more than that is not asked for.
+    pub(crate) fn hold_back(&mut self, backlog: impl Fn(&PeerId) -> Backlog) {
+        for (id, peer) in &mut self.peers {
+            peer.hold_back(backlog(id));
+        }
+    }
+
     /// The next request to send, if any.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Order> {
         self.next_poll(now).or_else(|| self.next_content(now))
@@ -76,10 +88,11 @@ impl Schedule {
     }
 
     fn next_content(&mut self, now: Instant) -> Option<Order> {
-        if self.sent.values().filter(|sent| sent.share > 0).count() >= self.bounds.in_flight {
+        let in_flight = self.sent.values().filter(|sent| sent.share > 0).count();
+        if in_flight >= self.bounds.in_flight {
             return None;
         }
-        for peer in self.peers_with_room(now) {
+        for peer in self.peers_with_room(now, in_flight < AT_LEAST) {
             if let Some(ask) = self.pick(&peer, now) {
                 let share = self.peers.get_mut(&peer).map_or(1, Peer::sent);
                 return Some(self.send(peer, ask, now, share));
@@ -89,14 +102,17 @@ impl Schedule {
     }
 
     /// Peers that may be asked for more, those with the fewest requests first, in random order among equals.
-    fn peers_with_room(&mut self, now: Instant) -> Vec<PeerId> {
+    ///
+    /// Our own limits for all peers count unless `at_once`.
+    fn peers_with_room(&mut self, now: Instant, at_once: bool) -> Vec<PeerId> {
         let Self {
             peers,
             random,
             bounds,
             ..
         } = self;
-        let free = peers.iter().filter(|(_, peer)| peer.has_room(now, bounds.window));
+        let may = |peer: &Peer| peer.has_room(now, bounds.window) && (at_once || peer.is_in_time());
+        let free = peers.iter().filter(|(_, peer)| may(peer));
         let mut free: Vec<(usize, u64, PeerId)> = free
             .map(|(id, peer)| (peer.in_flight(), random.next(), *id))
             .collect();

@@ -57,7 +57,8 @@ async fn limb() -> Limb {
                 book,
             )
             .unwrap();
-        let (transfer, transfer_handle, inbound) = transfer::Config::default().build(NETWORK);
+        let (transfer, transfer_handle, inbound) =
+            transfer::Config::default().build(NETWORK, transfer::rates::Handle::unlimited());
         parts = Some((connect_handle, transfer_handle, inbound));
         Behaviour { connect, transfer }
     });

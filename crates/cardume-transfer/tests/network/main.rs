@@ -3,6 +3,7 @@
 mod hostile;
 mod limits;
 mod node;
+mod pace;
 
 use std::time::Duration;
 

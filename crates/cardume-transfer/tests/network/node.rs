@@ -2,7 +2,7 @@
 use std::{iter, time::Duration};
 
 use cardume_content::{Cid, Hash};
-use cardume_transfer::{Behaviour, Config, Handle, Request, Response, Server};
+use cardume_transfer::{Behaviour, Config, Handle, Request, Response, Server, rates};
 use libp2p_identity::PeerId;
 use libp2p_swarm::Swarm;
 use libp2p_swarm_test::SwarmExt as _;
@@ -15,7 +15,11 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) async fn new(config: Config, network: &str) -> Self {
-        let (behaviour, handle, server) = config.build(network);
+        Self::with_rates(config, network, rates::Handle::unlimited()).await
+    }
+
+    pub(crate) async fn with_rates(config: Config, network: &str, rates: rates::Handle) -> Self {
+        let (behaviour, handle, server) = config.build(network, rates);
         let mut swarm = Swarm::new_ephemeral_tokio(|_| behaviour);
         swarm.listen().with_memory_addr_external().await;
         Self {

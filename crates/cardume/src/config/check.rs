@@ -23,6 +23,7 @@ pub(super) fn whole(config: &Config) -> Vec<Problem> {
     addresses(config, &mut found);
     peers(config, &mut found);
     limits(config, &mut found);
+    rates(config, &mut found);
     shares(config, &mut found);
     places(config, &mut found);
     found.0
@@ -167,6 +168,19 @@ fn limits(config: &Config, found: &mut Findings) {
     if connect.memory_ceiling < cardume_units::Size::mib(64) {
         let reason = format!("{} is too little to run in", connect.memory_ceiling);
         found.add(&["connect", "memory_ceiling"], reason, Some("at least \"64MiB\""));
+    }
+}
+
+fn rates(config: &Config, found: &mut Findings) {
+    for mistake in config.rates.mistakes() {
+        let path: Vec<&str> = std::iter::once("rates")
+            .chain(mistake.path.iter().map(String::as_str))
+            .collect();
+        found.add(
+            &path,
+            mistake.reason,
+            Some("for example \"1MB/s\", or \"unlimited\""),
+        );
     }
 }
 

@@ -461,11 +461,12 @@ fn the_example_is_the_default_both_as_it_is_and_with_every_key_taken_in() {
         .config;
     // Keys that are not set by default show an example instead.
     let default = Config::default();
-    for named in [config.share.len(), config.peer.len()] {
+    for named in [config.share.len(), config.peer.len(), config.rates.schedule.len()] {
         assert_eq!(named, 1);
     }
     config.share.clear();
     config.peer.clear();
+    config.rates.schedule.clear();
     config.node = default.node.clone();
     config.identity = default.identity.clone();
     config.store.quota = default.store.quota;
