@@ -16,6 +16,7 @@ mod kad;
 mod operation;
 mod peer;
 mod problem;
+mod rates;
 mod share;
 mod status;
 
@@ -28,6 +29,7 @@ pub use self::{
     operation::{Failure, Kind, Operation, Outcome, Phase, Progress, Source, State},
     peer::{BlockedPeer, NewPeer, Path, Peer, PeerDetails, Ping},
     problem::{Code, Problem},
+    rates::{ClassLimits, NewRates, RateLimits, Rates, RatesOrigin},
     share::{Broken, Mode, NewShare, Shared, Skipped, Verified},
     status::{Share, ShareState, Status, Version},
 };

@@ -33,6 +33,8 @@ pub struct Status {
     pub shares: Vec<Share>,
     /// Operations that run.
     pub operations: u64,
+    /// How fast content may go, and how fast it goes.
+    pub rates: crate::Rates,
     /// Where its state lives.
     pub data_dir: String,
 }

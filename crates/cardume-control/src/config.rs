@@ -56,6 +56,8 @@ pub struct Handles {
     pub kad: cardume_kad::Handle,
     /// Bytes of content per peer.
     pub transfer: cardume_transfer::Handle,
+    /// How fast content may go.
+    pub rates: cardume_transfer::rates::Handle,
     /// Content from and for peers.
     pub exchange: cardume_exchange::Handle,
     /// What configuration shares.

@@ -105,6 +105,7 @@ impl Node {
             connect: wired.connect.clone(),
             kad: wired.kad,
             transfer: wired.transfer,
+            rates: wired.rates.clone(),
             exchange: exchange.clone(),
             shares: shares.clone(),
             store: home.store.clone(),

@@ -4,6 +4,7 @@ mod calls;
 mod content;
 mod error;
 mod events;
+mod rates;
 
 use std::time::Duration;
 

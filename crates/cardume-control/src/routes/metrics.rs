@@ -2,6 +2,7 @@
 use std::fmt::Write;
 
 use axum::{extract, http::header, response::IntoResponse};
+use cardume_api::Rates;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{node, on_disk};
@@ -62,10 +63,40 @@ async fn metrics(extract::State(state): extract::State<State>) -> impl IntoRespo
     )
     .sample(&[("direction", "received")], received)
     .sample(&[("direction", "sent")], sent);
+    rates(&mut text, &status.rates);
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         text.text,
     )
+}
+
+/// How fast content goes, and the limits there are.
+fn rates(text: &mut Exposition, rates: &Rates) {
+    text.family(
+        "transfer_bytes_per_second",
+        "gauge",
+        "Bytes of content a second, over the last two seconds.",
+    )
+    .sample(&[("direction", "received")], rates.download)
+    .sample(&[("direction", "sent")], rates.upload);
+    text.family(
+        "rate_limit_bytes_per_second",
+        "gauge",
+        "Limits that hold, by where peers are; what is not limited is left out.",
+    );
+    let limits = &rates.limits;
+    for (class, sent, received) in [
+        ("all", limits.upload, limits.download),
+        ("lan", limits.lan.upload, limits.lan.download),
+        ("wan", limits.wan.upload, limits.wan.download),
+        ("relay", limits.relay.upload, limits.relay.download),
+    ] {
+        for (direction, limit) in [("received", received), ("sent", sent)] {
+            if let Some(limit) = limit {
+                text.sample(&[("class", class), ("direction", direction)], limit);
+            }
+        }
+    }
 }
 
 /// Text in the exposition format of Prometheus.

@@ -10,6 +10,7 @@ mod node;
 mod operations;
 mod peers;
 mod range;
+mod rates;
 mod shares;
 mod tree;
 mod uploads;
@@ -71,6 +72,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         fetches::routes().into_openapi(),
         peers::routes().into_openapi(),
         kad::routes().into_openapi(),
+        rates::routes().into_openapi(),
     ];
     parts
         .into_iter()
@@ -90,6 +92,7 @@ pub(crate) fn router(
         connect,
         kad,
         transfer,
+        rates,
         exchange,
         shares: configured,
         store,
@@ -104,6 +107,7 @@ pub(crate) fn router(
         health: health.clone(),
         operations: operations.clone(),
         shares: configured.clone(),
+        rates: rates.clone(),
         stop,
         started: std::time::Instant::now(),
     };
@@ -141,6 +145,7 @@ pub(crate) fn router(
     let quick = OpenApiRouter::new()
         .merge(node::routes().with_state(status))
         .merge(health::routes().with_state(health))
+        .merge(rates::routes().with_state(rates::State { rates }))
         .merge(metrics::routes().with_state(metrics))
         .merge(operations::routes().with_state(running))
         .merge(shares::routes().with_state(shares))

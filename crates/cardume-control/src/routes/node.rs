@@ -15,6 +15,7 @@ pub(super) struct State {
     pub(super) health: health::State,
     pub(super) operations: Arc<Operations>,
     pub(super) shares: cardume_share::Handle,
+    pub(super) rates: cardume_transfer::rates::Handle,
     pub(super) stop: CancellationToken,
     pub(super) started: Instant,
 }
@@ -48,6 +49,7 @@ impl State {
             roots: usage.unwrap_or_default(),
             shares: self.shares.states().into_iter().map(share).collect(),
             operations: self.operations.running() as u64,
+            rates: super::rates::told(self.rates.report()),
             data_dir: self.node.data_dir.to_string_lossy().into_owned(),
         }
     }

@@ -49,8 +49,8 @@ impl Daemon {
                 home.join("peers"),
             )
             .unwrap();
-        let (_, transfer, inbound) =
-            cardume_transfer::Config::default().build("test", cardume_transfer::rates::Handle::unlimited());
+        let (rates, keeper) = cardume_transfer::rates::Config::default().build();
+        let (_, transfer, inbound) = cardume_transfer::Config::default().build("test", rates.clone());
         let kad = cardume_kad::Handle::closed();
         let (exchange, exchange_server) = cardume_exchange::Config::default().build(
             store.clone(),
@@ -77,6 +77,7 @@ impl Daemon {
             connect,
             kad,
             transfer,
+            rates,
             exchange,
             shares: cardume_share::Handle::none(),
             store: store.clone(),
@@ -87,9 +88,13 @@ impl Daemon {
             .unwrap();
         let socket = server.socket().to_owned();
         let (door, work) = (CancellationToken::new(), CancellationToken::new());
+        let door_to_close = door.clone();
         Self {
             client: Client::from_address(&format!("unix://{}", socket.display())).unwrap(),
-            serving: tokio::spawn(server.run(door.clone(), Duration::from_secs(3))),
+            serving: tokio::spawn(async move {
+                let _keeper = keeper;
+                server.run(door_to_close, Duration::from_secs(3)).await;
+            }),
             working: tokio::spawn(exchange_server.run(work.clone())),
             directory,
             socket,

@@ -10,6 +10,7 @@ mod key;
 mod net;
 mod node;
 mod peer;
+mod rates;
 mod share;
 mod upload;
 mod wait;

@@ -1,7 +1,7 @@
 //! `cardume net`: the node's addresses.
 use clap::Subcommand;
 
-use super::kad;
+use super::{kad, rates};
 use crate::reach::Reach;
 
 /// The node's addresses and networks
@@ -9,6 +9,8 @@ use crate::reach::Reach;
 pub(crate) enum Command {
     /// Where the node listens, and where others reach it
     Addrs,
+    /// How fast content may go: tells it, or changes it while the node runs
+    Rates(rates::Options),
     /// The distributed hash table
     #[command(subcommand)]
     Kad(kad::Command),
@@ -35,6 +37,7 @@ pub(super) async fn run(reach: Reach<'_>, command: Command) -> anyhow::Result<()
             })?;
             Ok(())
         }
+        Command::Rates(options) => rates::run(reach, options).await,
         Command::Kad(command) => kad::run(reach, command).await,
     }
 }

@@ -112,6 +112,7 @@ fn tell(reach: Reach<'_>, status: &Status) -> anyhow::Result<()> {
         for share in &status.shares {
             text += &format!("share       {}\n", describe(share));
         }
+        text += &format!("rates       {}\n", super::rates::summary(&status.rates));
         text + &format!(
             "operations  {}\ndata        {}",
             status.operations, status.data_dir
