@@ -4,9 +4,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Time not used that may be made up for: what a late timer loses. It is also the length of the burst after a
-/// pause.
+/// Length of the burst after a pause.
 const BURST: Duration = Duration::from_millis(50);
+/// Time that may be made up for while bytes keep coming: what a late timer loses on a busy machine. Whoever takes
+/// nothing for longer has paused.
+const LATE: Duration = Duration::from_millis(250);
 /// A debt is never longer, so that no sum of instants overflows.
 const MAX_DEBT: u64 = 24 * 3600 * 1_000_000_000;
 
@@ -18,11 +20,17 @@ const MAX_DEBT: u64 = 24 * 3600 * 1_000_000_000;
 pub(super) struct Bucket {
     rate: Option<NonZeroU64>,
     free: Option<Instant>,
+    /// When something was taken last.
+    taken: Option<Instant>,
 }
 
 impl Bucket {
     pub(super) const fn new(rate: Option<NonZeroU64>) -> Self {
-        Self { rate, free: None }
+        Self {
+            rate,
+            free: None,
+            taken: None,
+        }
     }
 
     /// When something may be taken again; `None` is now.
@@ -36,7 +44,12 @@ impl Bucket {
 
     pub(super) fn take(&mut self, bytes: u64, now: Instant) {
         let Some(rate) = self.rate else { return };
-        let earliest = now.checked_sub(BURST).unwrap_or(now);
+        let has_paused = self
+            .taken
+            .is_none_or(|taken| now.saturating_duration_since(taken) > LATE);
+        let credit = if has_paused { BURST } else { LATE };
+        let earliest = now.checked_sub(credit).unwrap_or(now);
+        self.taken = Some(now);
         let paid = self.free.map_or(earliest, |free| free.max(earliest));
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.get());
         let debt = u64::try_from(nanos).unwrap_or(u64::MAX).min(MAX_DEBT);
@@ -70,6 +83,24 @@ mod tests {
         let mut bucket = Bucket::new(None);
         bucket.take(u64::MAX, now);
         assert!(bucket.is_open(now));
+    }
+
+    #[test]
+    fn a_pause_earns_less_than_lateness() {
+        let start = Instant::now();
+        let left = |pause: Duration| {
+            let mut bucket = Bucket::new(NonZeroU64::new(1_000));
+            bucket.take(50, start);
+            let now = start + pause;
+            let mut taken = 0;
+            while bucket.is_open(now) {
+                bucket.take(1, now);
+                taken += 1;
+            }
+            taken
+        };
+        assert_eq!(left(Duration::from_millis(200)), 201);
+        assert_eq!(left(Duration::from_secs(2)), 51);
     }
 
     #[test]
