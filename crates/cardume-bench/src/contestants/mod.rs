@@ -1,5 +1,6 @@
 //! Systems that move files.
 
+mod aria2;
 mod cardume;
 mod curl;
 
@@ -12,6 +13,7 @@ use std::{
 
 pub(crate) use self::cardume::start;
 use self::{
+    aria2::Aria2,
     cardume::{Cardume, Link},
     curl::Curl,
 };
@@ -92,6 +94,7 @@ pub fn all(program: &Path) -> Vec<Box<dyn Contestant>> {
         Box::new(Cardume::new(program, Link::Tcp)),
         Box::new(Cardume::new(program, Link::Quic)),
         Box::new(Curl),
+        Box::new(Aria2),
     ]
 }
 
