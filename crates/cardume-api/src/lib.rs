@@ -8,6 +8,7 @@
 //! * A failure is always a [`Problem`] with a [`Code`]; a program needs to read nothing else.
 //! * Times are seconds, sizes are bytes, ids are text.
 
+mod care;
 pub mod client;
 mod content;
 mod event;
@@ -21,6 +22,9 @@ mod share;
 mod status;
 
 pub use self::{
+    care::{
+        Collected, Measured, NewRepair, Repaired, StoreState, StoreStatus, Taken, WantedFetch, WantedState,
+    },
     client::{Client, ClientError},
     content::{Entry, EntryKind, File, Held, NewManifest, NewRoot, Stat, Uploaded},
     event::{Event, PeerChange},

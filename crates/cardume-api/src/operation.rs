@@ -2,7 +2,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Code, Fetched, Problem, Shared, Verified};
+use crate::{Code, Collected, Fetched, Measured, Problem, Repaired, Shared, Verified};
 
 /// Long work that runs in the node, or has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -40,6 +40,12 @@ pub enum Kind {
     Fetch,
     /// Hashes content anew; ends in [`Verified`].
     Verify,
+    /// Gets what is broken again; ends in [`Repaired`].
+    Repair,
+    /// Deletes what nothing needs; ends in [`Collected`].
+    Collect,
+    /// Adds up what is stored; ends in [`Measured`].
+    Measure,
     /// Something this program does not know.
     #[serde(other)]
     Other,
@@ -106,6 +112,10 @@ pub enum Phase {
     Syncing,
     /// Hashes files.
     Hashing,
+    /// Deletes what nothing needs.
+    Collecting,
+    /// Adds up what is stored.
+    Measuring,
     /// Has ended.
     Done,
     /// Something this program does not know.
@@ -132,6 +142,12 @@ pub enum Outcome {
     Fetched(Fetched),
     /// Of [`Kind::Verify`].
     Verified(Verified),
+    /// Of [`Kind::Repair`].
+    Repaired(Repaired),
+    /// Of [`Kind::Collect`].
+    Collected(Collected),
+    /// Of [`Kind::Measure`].
+    Measured(Measured),
 }
 
 /// Why an operation failed.

@@ -77,6 +77,13 @@ pub struct Broken {
     /// Its id.
     #[schema(value_type = String)]
     pub cid: Cid,
+    /// The root that holds it, if one does.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<Cid>,
+    /// Where it stands below the root; empty for the root itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
     /// What is wrong with it.
     pub reason: String,
 }

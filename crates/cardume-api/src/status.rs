@@ -4,6 +4,8 @@ use multiaddr::Multiaddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::{StoreStatus, WantedFetch};
+
 /// How the node is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
@@ -31,6 +33,12 @@ pub struct Status {
     pub roots: u64,
     /// What configuration shares, by name.
     pub shares: Vec<Share>,
+    /// How the store is; missing when it does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreStatus>,
+    /// What configuration wants fetched.
+    #[serde(default)]
+    pub fetches: Vec<WantedFetch>,
     /// Operations that run.
     pub operations: u64,
     /// How fast content may go, and how fast it goes.

@@ -64,6 +64,8 @@ pub struct Handles {
     pub shares: cardume_share::Handle,
     /// Content on disk.
     pub store: cardume_store::Store,
+    /// What configuration wants fetched.
+    pub wanted: crate::Wanted,
     /// Cancelled when a caller stops the node.
     pub stop: CancellationToken,
 }

@@ -19,10 +19,12 @@ mod problem;
 mod routes;
 mod server;
 mod socket;
+mod wanted;
 
 pub use self::{
     config::{BuildError, Config, Handles, NodeInfo},
     routes::openapi,
     server::Server,
     socket::BindError,
+    wanted::Wanted,
 };

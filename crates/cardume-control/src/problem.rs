@@ -91,7 +91,7 @@ impl From<FetchError> for Refused {
                 Code::NotFound
             }
             FetchError::Exists { .. } => Code::Conflict,
-            FetchError::NoSpace { .. } => Code::NoSpace,
+            FetchError::NoSpace { .. } | FetchError::NoRoom(_) => Code::NoSpace,
             FetchError::Limit(_) => Code::Limit,
             FetchError::Denied(_) | FetchError::Refused(_) => Code::Denied,
             FetchError::Corrupt => Code::Corrupt,
@@ -124,7 +124,8 @@ impl From<WriteError> for Refused {
 
 fn write_code(error: &WriteError) -> Code {
     match error {
-        WriteError::NoSpace { .. } | WriteError::Quota { .. } => Code::NoSpace,
+        WriteError::NoSpace { .. } | WriteError::Quota { .. } | WriteError::Floor { .. } => Code::NoSpace,
+        WriteError::ReadOnly { .. } => Code::Unavailable,
         WriteError::Slice(_) => Code::Corrupt,
         WriteError::Io { source, .. } => io_code(source),
         _ => Code::Failed,

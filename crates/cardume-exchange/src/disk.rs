@@ -27,6 +27,11 @@ impl Disk {
         }
     }
 
+    /// Whether nothing can be taken in any more.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.store.problem().is_some()
+    }
+
     /// Runs `work` on a blocking thread when one is free.
     pub(crate) async fn run<T: Send + 'static>(
         &self,

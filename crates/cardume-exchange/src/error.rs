@@ -40,7 +40,10 @@ pub enum FetchError {
         /// What was written.
         path: PathBuf,
     },
-    /// A bound of the configuration, or the store's quota.
+    /// The store's quota, or the floor of a disk, leaves no room; says how much is wanted and free.
+    #[error("{0}")]
+    NoRoom(String),
+    /// A bound of the configuration.
     #[error("limit: {0}")]
     Limit(String),
     /// The destination is not allowed, or every peer that has it refuses to give it.
@@ -87,7 +90,7 @@ impl From<WriteError> for FetchError {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::NoSpace { path } => Self::NoSpace { path },
-            WriteError::Quota { .. } => Self::Limit(error.to_string()),
+            WriteError::Quota { .. } | WriteError::Floor { .. } => Self::NoRoom(error.to_string()),
             WriteError::Io { path, source } => Self::io(path, &source),
             other => Self::Failed(other.to_string()),
         }

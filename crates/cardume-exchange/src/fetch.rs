@@ -64,6 +64,7 @@ pub(crate) async fn run(
         download,
         target: entry.cid,
         hold,
+        claim: None,
     };
     match entry.cid.kind() {
         Kind::Directory => work.directory().await,
@@ -139,6 +140,8 @@ struct Work<'a> {
     download: Download,
     target: Cid,
     hold: cardume_store::Hold,
+    /// Room for what is missing, once that is known.
+    claim: Option<cardume_store::Claim>,
 }
 
 /// Files to get, each blob once.
@@ -163,6 +166,15 @@ struct Job {
 pub(crate) struct Wanted {
     pub(crate) first: File,
     pub(crate) others: Vec<File>,
+}
+
+impl Wanted {
+    /// Bytes it takes: in the store once, at a destination as often as it is there.
+    fn size(&self, is_laid_out: bool) -> u64 {
+        let others = self.others.iter().map(|file| file.size);
+        let others = others.filter(|_| is_laid_out);
+        others.fold(self.first.size, u64::saturating_add)
+    }
 }
 
 impl Work<'_> {
@@ -254,14 +266,11 @@ impl Work<'_> {
             small: VecDeque::new(),
             complete: Vec::new(),
         };
-        self.take_held(&mut job).await?;
-        loop {
-            self.feed(&mut job, is_size_sure);
-            if job.running.is_empty() {
-                break;
+        if let Err(error) = self.get(&mut job, is_size_sure).await {
+            if matches!(error, FetchError::NoRoom(_)) {
+                self.leave_nothing(site).await;
             }
-            let event = self.download.next().await?;
-            self.on_event(&mut job, event).await?;
+            return Err(error);
         }
         self.settle_down(tree, job, site).await
     }
@@ -296,6 +305,61 @@ impl Work<'_> {
             }
         }
         (job.wanted_small, job.wanted) = missing.into_iter().partition(|wanted| wanted.first.size <= PIECE);
+        Ok(())
+    }
+
+    /// Gets everything that is not here.
+    async fn get(&mut self, job: &mut Job, is_size_sure: bool) -> Result<(), FetchError> {
+        self.take_held(job).await?;
+        if is_size_sure {
+            self.claim(job).await?;
+        }
+        loop {
+            self.feed(job, is_size_sure);
+            if job.running.is_empty() {
+                return Ok(());
+            }
+            let event = self.download.next().await?;
+            self.on_event(job, event).await?;
+        }
+    }
+
+    /// Takes a destination away again that was refused before anything came to it.
+    async fn leave_nothing(&mut self, site: Option<Site>) {
+        let Some(site) = site.filter(|_| self.download.tally.fetched_bytes() == 0) else {
+            return;
+        };
+        let remove = move |_: &Store| {
+            let place = site.lock();
+            let temporary = place.temporary_path();
+            if place.is_resumed() {
+                return;
+            }
+            // Best effort: the refusal is what is to be told.
+            let _ = std::fs::remove_file(&temporary).or_else(|_| std::fs::remove_dir_all(&temporary));
+        };
+        // Fails only when the node is stopping.
+        let _ = self.disk.run(remove).await;
+    }
+
+    /// Has room promised for all that is missing, before any of it comes.
+    async fn claim(&mut self, job: &Job) -> Result<(), FetchError> {
+        let missing = job.wanted.iter().chain(&job.wanted_small);
+        let blobs: Vec<_> = missing
+            .map(|wanted| (wanted.first.cid.hash(), wanted.size(job.site.is_some())))
+            .collect();
+        if blobs.is_empty() {
+            return Ok(());
+        }
+        let site = job.site.clone();
+        let claim = self
+            .disk
+            .run(move |store| {
+                let temporary = site.map(|site| site.lock().temporary_path());
+                store.claim(&blobs, temporary.as_deref())
+            })
+            .await??;
+        self.claim = Some(claim);
         Ok(())
     }
 
@@ -339,6 +403,9 @@ impl Work<'_> {
         match event {
             Event::Item { item, fetch, .. } => {
                 if let (Some(wanted), Some(fetch)) = (job.running.remove(&item), fetch) {
+                    if let Some(claim) = &self.claim {
+                        claim.arrived(wanted.first.size);
+                    }
                     self.finish_file(job, wanted, fetch).await?;
                 }
             }
@@ -356,8 +423,13 @@ impl Work<'_> {
                     job.running.insert(blob, wanted);
                 }
             }
-            Event::Started { fetch, .. } if job.is_single => {
-                self.download.tally.wanted(fetch.size(), 1);
+            Event::Started { fetch, .. } => {
+                if let Some(claim) = &self.claim {
+                    claim.arrived(fetch.size());
+                }
+                if job.is_single {
+                    self.download.tally.wanted(fetch.size(), 1);
+                }
             }
             _ => {}
         }

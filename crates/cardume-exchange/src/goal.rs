@@ -32,6 +32,8 @@ pub(crate) enum Goal {
     Store,
     /// As well, but it is a directory's description, which is not counted as content.
     Manifest,
+    /// Exactly there: something broken that the store wants whole again.
+    Exact(Target),
     /// A file below a destination, or the destination itself where `path` is empty.
     Site {
         site: Site,
@@ -55,6 +57,7 @@ impl Goal {
     pub(crate) fn target(&self) -> Result<Target, FetchError> {
         match self {
             Self::Store | Self::Manifest => Ok(Target::Store),
+            Self::Exact(target) => Ok(target.clone()),
             Self::Site {
                 site,
                 path,

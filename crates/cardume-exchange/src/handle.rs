@@ -11,7 +11,9 @@ use multiaddr::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{FetchError, FetchRequest, Fetched, Progress, Reading, Resolved, Running, announce::Board, read};
+use crate::{
+    FetchError, FetchRequest, Fetched, Progress, Reading, Resolved, Running, announce::Board, read, repair,
+};
 
 /// What the server is told to do.
 pub(crate) enum Command {
@@ -22,6 +24,7 @@ pub(crate) enum Command {
         job: read::Job,
     },
     Resolve(Box<ResolveJob>),
+    Repair(Box<repair::Job>),
     Sync(oneshot::Sender<Result<(), FetchError>>),
 }
 
@@ -151,6 +154,33 @@ impl Handle {
             resolved,
         };
         self.send(Command::Resolve(Box::new(job))).await?;
+        answer.await.map_err(|_| FetchError::Closed)?
+    }
+
+    /// Gets broken blobs of a root again, each to where the store wants it; `progress` follows. Returns those that are
+    /// whole: fewer than asked for when nobody has the others.
+    ///
+    /// # Errors
+    /// What the disk says.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends it; what has come stays.
+    pub async fn repair(
+        &self,
+        root: Cid,
+        peers: Vec<Multiaddr>,
+        blobs: Vec<repair::Mend>,
+        progress: watch::Sender<Progress>,
+    ) -> Result<Vec<Cid>, FetchError> {
+        let (repaired, answer) = oneshot::channel();
+        let job = repair::Job {
+            root,
+            peers,
+            blobs,
+            progress,
+            repaired,
+        };
+        self.send(Command::Repair(Box::new(job))).await?;
         answer.await.map_err(|_| FetchError::Closed)?
     }
 

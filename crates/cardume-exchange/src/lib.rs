@@ -27,6 +27,7 @@ mod known;
 mod lay;
 mod plan;
 mod read;
+mod repair;
 mod schedule;
 mod serve;
 mod server;
@@ -39,6 +40,7 @@ pub use self::{
     config::Config,
     error::FetchError,
     handle::{Fetch, Handle},
+    repair::Mend,
     server::Server,
     words::{Destination, FetchRequest, Fetched, Phase, Progress, Reading, Resolved, Running, Source},
 };

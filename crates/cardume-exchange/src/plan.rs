@@ -142,7 +142,7 @@ async fn held(disk: &Disk, cid: Cid, limits: &Limits) -> Result<Option<Manifest>
 }
 
 /// Finishes a directory that came piece by piece, and reads it.
-async fn large(
+pub(crate) async fn large(
     disk: &Disk,
     cid: Cid,
     fetch: &Arc<cardume_store::Fetch>,

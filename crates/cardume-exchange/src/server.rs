@@ -21,7 +21,7 @@ use crate::{
     goal::Goal,
     handle::{Command, FetchJob, Register, ResolveJob, lock, prepare},
     journal::Journal,
-    plan, read,
+    plan, read, repair,
     serve::Answerer,
     sources::Finder,
     tally::Tally,
@@ -174,6 +174,7 @@ impl Sessions {
                     Some(Command::Fetch(job)) => coming.push(self.write_down(job)),
                     Some(Command::Read { cid, peers, job }) => others.push(self.read(cid, &peers, job)),
                     Some(Command::Resolve(job)) => others.push(self.resolve(job)),
+                    Some(Command::Repair(job)) => others.push(self.repair(*job)),
                     Some(Command::Sync(done)) => {
                         // Fails only when the store has ended.
                         let _ = syncs.send(done).await;
@@ -288,6 +289,12 @@ impl Sessions {
         let download = self.download(cid, peers, None, progress);
         let (config, disk) = (self.config.clone(), self.disk.clone());
         async move { read::run(job, &config, &disk, cid, download).await }.boxed()
+    }
+
+    fn repair(&self, job: repair::Job) -> Session {
+        let download = self.download(job.root, &job.peers, None, job.progress.clone());
+        let (config, disk) = (self.config.clone(), self.disk.clone());
+        async move { repair::run(job, &config, &disk, download).await }.boxed()
     }
 
     fn resolve(&self, job: Box<ResolveJob>) -> Session {
@@ -421,7 +428,10 @@ impl Kept {
             let mut waiting = Vec::new();
             tokio::select! {
                 _ = clock.tick() => {
-                    if let Err(error) = self.settle().await {
+                    // Of a disk that has failed the store has told, once.
+                    if let Err(error) = self.settle().await
+                        && !self.disk.has_failed()
+                    {
                         tracing::warn!(%error, "content that was verified is not durable yet");
                     }
                 }
@@ -451,7 +461,12 @@ impl Kept {
     }
 
     async fn settle(&self) -> Result<(), FetchError> {
-        self.disk.run(|store| store.settle()).await??;
+        let (settled, evicted) = self
+            .disk
+            .run(|store| (store.settle(), store.take_evicted()))
+            .await?;
+        evicted.into_iter().for_each(|cid| self.board.set(cid, false));
+        settled?;
         Ok(())
     }
 
@@ -488,6 +503,6 @@ fn keep_root(store: &cardume_store::Store, mut root: Root) -> Result<bool, cardu
         root.announce = before.announce;
     }
     let announce = root.announce;
-    store.add_root(root)?;
+    store.add_fetched(root)?;
     Ok(announce)
 }

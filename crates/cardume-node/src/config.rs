@@ -37,6 +37,8 @@ pub struct Config {
     pub store: cardume_store::Config,
     /// Files and directories shared from the start, by name.
     pub share: BTreeMap<String, cardume_share::Config>,
+    /// Content that is to be at some place, by name.
+    pub fetch: BTreeMap<String, Fetch>,
     /// The control API.
     pub control: cardume_control::Config,
     /// How it stops.
@@ -134,6 +136,16 @@ impl Default for Network {
     fn default() -> Self {
         Self { id: "main".into() }
     }
+}
+
+/// `[fetch.NAME]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fetch {
+    /// A link, or a CID with or without a path below it.
+    pub from: String,
+    /// The file or directory that it is to be; absolute, in a directory that is there.
+    pub to: PathBuf,
 }
 
 /// `[shutdown]`

@@ -12,6 +12,7 @@
 //! * A node stops in one order: doors, work, swarm, store, lock.
 
 mod behaviour;
+mod care;
 pub mod config;
 mod error;
 mod home;
@@ -20,6 +21,7 @@ mod lock;
 mod node;
 mod swarm;
 mod tasks;
+mod wanted;
 mod wiring;
 
 pub use cardume_control::{BindError, BuildError as ControlError};

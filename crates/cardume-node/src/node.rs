@@ -13,11 +13,12 @@ use tokio::{task::JoinHandle, time::timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, NodeError, StartError,
+    Config, NodeError, StartError, care,
     home::Home,
     lock::Lock,
     swarm,
     tasks::Tasks,
+    wanted::Fetches,
     wiring::{self, Wired},
 };
 
@@ -101,6 +102,7 @@ impl Node {
             home.database.clone(),
         );
         let (shares, share_server) = wiring::shares(config, &home.store, &home.database, exchange.clone());
+        let wanted = cardume_control::Wanted::default();
         let handles = cardume_control::Handles {
             connect: wired.connect.clone(),
             kad: wired.kad,
@@ -109,17 +111,22 @@ impl Node {
             exchange: exchange.clone(),
             shares: shares.clone(),
             store: home.store.clone(),
+            wanted: wanted.clone(),
             stop: stop.clone(),
         };
         let control = wiring::control(config, peer, &home.path, handles)?;
+        let work = CancellationToken::new();
+        let fetches = Fetches::new(
+            &config.fetch,
+            home.store.clone(),
+            exchange.clone(),
+            wanted,
+            work.clone(),
+        )?;
         let socket = control.socket().to_owned();
 
         let tasks = Tasks::new(stop.clone());
-        let (doors, work, turning) = (
-            CancellationToken::new(),
-            CancellationToken::new(),
-            CancellationToken::new(),
-        );
+        let (doors, turning) = (CancellationToken::new(), CancellationToken::new());
         tasks.spawn(
             "address book",
             wired.connect_server.run(turning.clone().cancelled_owned()),
@@ -130,6 +137,8 @@ impl Node {
             tasks.spawn("dht rows", server.run());
         }
         tasks.spawn("shares", share_server.run(work.clone()));
+        tasks.spawn("fetches", fetches.run());
+        tasks.spawn("store care", care::run(home.store.clone(), work.clone()));
         // Half for callers, so that the other half is left to end fetches and to write down what there is.
         let drain = config.shutdown.grace.get() / 2;
         let phases = [

@@ -131,7 +131,12 @@ pub(crate) fn control(
             .iter()
             .map(|(name, peer)| (peer.id, name.clone()))
             .collect(),
-        shares: config.share.values().map(|share| share.path.clone()).collect(),
+        shares: config
+            .share
+            .values()
+            .map(|share| share.path.clone())
+            .chain(config.fetch.values().map(|fetch| fetch.to.clone()))
+            .collect(),
     };
     let path = home.join("cardume.sock");
     Ok(config.control.build(path, node, handles)?)

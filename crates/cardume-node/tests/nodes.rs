@@ -234,3 +234,88 @@ async fn a_network_id_that_cannot_stand_in_a_protocol_name_is_refused() {
         assert!(!home.path().join("data").exists(), "nothing was made");
     }
 }
+
+/// What a node says of its wants, once `done` finds it so.
+async fn wanted(home: &Path, done: impl Fn(&cardume_api::WantedFetch) -> bool) -> cardume_api::WantedFetch {
+    let client = cardume_api::Client::from_address(&format!("unix://{}", home.join("s").display())).unwrap();
+    let until = async {
+        loop {
+            let status = client.status().await.unwrap();
+            if let Some(fetch) = status.fetches.first().filter(|fetch| done(fetch)) {
+                return fetch.clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, until).await.expect("it comes to that")
+}
+
+fn wants(home: &Path, from: String) -> Config {
+    let mut config = quiet(home);
+    let to = home.join("wanted");
+    config
+        .fetch
+        .insert("tree".into(), cardume_node::config::Fetch { from, to });
+    config
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_configuration_wants_comes_is_adopted_and_is_never_overwritten() {
+    use cardume_api::WantedState::{Failed, Present};
+    let (a, b) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    fs::create_dir_all(a.path().join("tree/inner")).unwrap();
+    fs::write(a.path().join("tree/inner/one"), vec![1; 2_000_000]).unwrap();
+    fs::write(a.path().join("tree/two"), b"two").unwrap();
+    let giver = start(quiet(a.path())).await;
+    let imported = giver
+        .store()
+        .import(&a.path().join("tree"), cardume_store::Mode::InPlace, &())
+        .unwrap();
+    let peer = listening(&giver).await[0]
+        .clone()
+        .with_p2p(giver.peer_id())
+        .unwrap();
+    let link = format!("cardume:{}?p={peer}", imported.cid);
+
+    let taker = start(wants(b.path(), link.clone())).await;
+    let fetch = wanted(b.path(), |fetch| fetch.state == Present).await;
+    assert_eq!(
+        (fetch.done, fetch.size, fetch.problem),
+        (2_000_003, 2_000_003, None)
+    );
+    assert_eq!(fs::read(b.path().join("wanted/two")).unwrap(), b"two");
+    taker.shutdown().await.unwrap();
+    giver.shutdown().await.unwrap();
+
+    // Nobody is there to ask: what is there is taken as it is, even by a node that never saw it.
+    let taker = start(wants(b.path(), link.clone())).await;
+    wanted(b.path(), |fetch| fetch.state == Present).await;
+    taker.shutdown().await.unwrap();
+
+    fs::write(b.path().join("wanted/two"), b"mine").unwrap();
+    let taker = start(wants(b.path(), link.clone())).await;
+    let fetch = wanted(b.path(), |fetch| fetch.state == Failed).await;
+    let problem = fetch.problem.unwrap();
+    assert!(problem.contains("wanted/two has other content"), "{problem}");
+    assert_eq!(fs::read(b.path().join("wanted/two")).unwrap(), b"mine");
+    taker.shutdown().await.unwrap();
+
+    // What is gone comes again, once somebody has it.
+    fs::remove_dir_all(b.path().join("wanted")).unwrap();
+    let giver = start(quiet(a.path())).await;
+    let peer = listening(&giver).await[0]
+        .clone()
+        .with_p2p(giver.peer_id())
+        .unwrap();
+    let taker = start(wants(b.path(), format!("cardume:{}?p={peer}", imported.cid))).await;
+    wanted(b.path(), |fetch| fetch.state == Present).await;
+    assert_eq!(fs::read(b.path().join("wanted/two")).unwrap(), b"two");
+    taker.shutdown().await.unwrap();
+
+    // Wanted no longer: it stays.
+    let taker = start(quiet(b.path())).await;
+    assert!(b.path().join("wanted/inner/one").exists());
+    assert_eq!(taker.store().roots().unwrap().len(), 1);
+    taker.shutdown().await.unwrap();
+    giver.shutdown().await.unwrap();
+}

@@ -179,7 +179,7 @@ async fn what_has_not_changed_keeps_its_id_and_is_still_served() {
     };
     assert_eq!(below(first, "kept"), below(second, "kept"));
     assert_ne!(below(first, "other"), below(second, "other"));
-    stand.store.collect().unwrap();
+    stand.store.collect(&()).unwrap();
     let read = stand.store.read(Hash::of(&large), 0..10).unwrap();
     assert_eq!(&read[..], &large[..10]);
     running.end().await;

@@ -6,13 +6,14 @@ use std::{
     collections::HashSet,
     fs, io,
     path::Path,
+    sync::atomic::Ordering,
     time::{Duration, SystemTime},
 };
 
 use cardume_content::Hash;
 
 use crate::{
-    Collected, Inner, ReadError, Store, WriteError, disk,
+    Collected, Inner, Progress, ReadError, Store, WriteError, disk,
     hold::Missing,
     lock,
     record::{Body, Tree},
@@ -32,16 +33,42 @@ impl Store {
     ///
     /// # Errors
     /// When the manifest of a root cannot be read, as what it holds cannot be known: nothing is deleted then.
-    pub fn collect(&self) -> Result<Collected, WriteError> {
-        let inner = &*self.inner;
+    /// `Cancelled` when `progress`, which is told of the bytes and blobs that went, said so.
+    pub fn collect(&self, progress: &dyn Progress) -> Result<Collected, WriteError> {
+        self.inner.collect(progress)
+    }
+
+    /// Whether something was forgotten or damaged since the last collection that got through.
+    pub fn is_littered(&self) -> bool {
+        self.inner.littered.load(Ordering::Relaxed)
+    }
+}
+
+impl Inner {
+    /// Notes that there is something to collect.
+    pub(crate) fn litter(&self) {
+        self.littered.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn collect(&self, progress: &dyn Progress) -> Result<Collected, WriteError> {
+        self.check_writable()?;
+        self.littered.store(false, Ordering::Relaxed);
+        let collected = self.collect_now(progress);
+        if !matches!(collected, Ok(Collected { more: false, .. })) {
+            self.litter();
+        }
+        collected
+    }
+
+    fn collect_now(&self, progress: &dyn Progress) -> Result<Collected, WriteError> {
         let mut collected = Collected::default();
         for _ in 0..MARKS {
-            let generation = lock(&inner.held).generation;
-            let marked = inner.mark()?;
-            match inner.sweep(&marked, generation, &mut collected)? {
+            let generation = lock(&self.held).generation;
+            let marked = self.mark()?;
+            match self.sweep(&marked, generation, &mut collected, progress)? {
                 Swept::All => {
-                    while inner.tables.sweep_paths(STEP)? {}
-                    collected.more = !inner.sweep_files(&mut collected)?;
+                    while self.tables.sweep_paths(STEP)? {}
+                    collected.more = !self.sweep_files(&marked, &mut collected, progress)?;
                     return Ok(collected);
                 }
                 Swept::Busy => break,
@@ -77,6 +104,7 @@ impl Inner {
         marked: &HashSet<Hash>,
         generation: u64,
         collected: &mut Collected,
+        progress: &dyn Progress,
     ) -> Result<Swept, WriteError> {
         let mut after = None;
         loop {
@@ -85,6 +113,7 @@ impl Inner {
                 return Ok(Swept::All);
             };
             after = Some(*last);
+            let before = *collected;
             if records.iter().all(|(hash, _)| marked.contains(hash)) {
                 continue;
             }
@@ -119,19 +148,30 @@ impl Inner {
                     .saturating_add(record.own_files())
                     .saturating_add(inline);
             }
+            tell(progress, before, collected)?;
         }
     }
 
     /// Deletes files of ours that no record stands on; whether it got through.
-    fn sweep_files(&self, collected: &mut Collected) -> Result<bool, WriteError> {
+    ///
+    /// Those of blobs that a root holds stay, though damaged: a repair fetches only what is wrong with them.
+    fn sweep_files(
+        &self,
+        marked: &HashSet<Hash>,
+        collected: &mut Collected,
+        progress: &dyn Progress,
+    ) -> Result<bool, WriteError> {
         for what in ["data", "trees"] {
             let directory = self.disk.root().join(what);
             for shard in names(&directory)? {
+                let before = *collected;
                 let Ok(_gate) = self.gate.try_write() else {
                     return Ok(false);
                 };
                 for file in names(&shard)? {
-                    let Some(hash) = hash_of(&file) else { continue };
+                    let Some(hash) = hash_of(&file).filter(|hash| !marked.contains(hash)) else {
+                        continue;
+                    };
                     let record = match lock(&self.pending).find(hash) {
                         Some(waiting) => Some(waiting.record.clone()),
                         None => self.tables.record(hash)?,
@@ -146,6 +186,7 @@ impl Inner {
                         lock(&self.named).remove(&file);
                     }
                 }
+                tell(progress, before, collected)?;
             }
         }
         self.sweep_partial(collected)?;
@@ -171,6 +212,15 @@ impl Inner {
             }
         }
         Ok(())
+    }
+}
+
+/// Tells what went since `before`.
+fn tell(progress: &dyn Progress, before: Collected, now: &Collected) -> Result<(), ReadError> {
+    if progress.advance(now.bytes - before.bytes, now.blobs - before.blobs) {
+        Ok(())
+    } else {
+        Err(ReadError::Cancelled)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can go wrong, by what was tried.
 use std::{
-    io,
+    fmt, io,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -102,12 +102,39 @@ pub enum WriteError {
         path: PathBuf,
     },
     /// The store's own quota is full.
-    #[error("the quota of {quota} bytes leaves no room for {size}")]
+    #[error(
+        "no room for {}: of the quota of {}, {} are taken, and too little of that may go; forget or unpin \
+         something (cardume file rm, unpin), or raise store.quota",
+        Bytes(*.wanted), Bytes(*.quota), Bytes(*.used)
+    )]
     Quota {
+        /// Bytes asked for.
+        wanted: u64,
+        /// Bytes taken and promised.
+        used: u64,
         /// Bytes allowed.
         quota: u64,
+    },
+    /// The file system would be too full.
+    #[error(
+        "no room for {} at {path}: {} are free, and {} stay free; delete something there, or lower store.keep_free",
+        Bytes(*.wanted), Bytes(*.free), Bytes(*.keep)
+    )]
+    Floor {
+        /// Where it would go.
+        path: PathBuf,
         /// Bytes asked for.
-        size: u64,
+        wanted: u64,
+        /// Bytes free, without those promised to others.
+        free: u64,
+        /// Bytes that stay free.
+        keep: u64,
+    },
+    /// The disk has failed before.
+    #[error("the store takes nothing more in: {reason}; see to the disk, then start the node again")]
+    ReadOnly {
+        /// What happened.
+        reason: String,
     },
     /// The disk failed.
     #[error("{path}: {source}")]
@@ -180,6 +207,26 @@ impl ImportError {
         Self::Io {
             path: path.to_owned(),
             source,
+        }
+    }
+}
+
+/// A number of bytes for people.
+struct Bytes(u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+        let (mut value, mut unit) = (self.0 as f64, "B");
+        for name in UNITS {
+            if value < 1024.0 {
+                break;
+            }
+            (value, unit) = (value / 1024.0, name);
+        }
+        match unit {
+            "B" => write!(f, "{} B", self.0),
+            _ => write!(f, "{value:.1} {unit}"),
         }
     }
 }

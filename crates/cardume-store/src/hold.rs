@@ -45,6 +45,11 @@ impl Held {
         self.fresh.retain(|_, since| since.elapsed() < GRACE);
     }
 
+    /// What fetches and readers are at.
+    pub(crate) fn held(&self) -> HashSet<Cid> {
+        self.holds.keys().copied().collect()
+    }
+
     /// What to mark from besides the roots.
     pub(crate) fn starts(&mut self) -> Vec<Cid> {
         self.expire();
@@ -96,27 +101,24 @@ impl Store {
 
     /// Keeps or replaces a root; durable when it returns, and what is pending with it.
     pub fn add_root(&self, root: Root) -> Result<(), WriteError> {
-        let _gate = self.inner.enter();
-        self.inner.settle()?;
-        lock(&self.inner.held).generation += 1;
-        self.inner.tables.put_root(&root)?;
-        lock(&self.inner.held).generation += 1;
-        Ok(())
+        self.inner.put_root(&root, None)
+    }
+
+    /// Keeps a root that was fetched when it was added, as [`add_root`](Self::add_root) does. If it lies in the store it goes when room
+    /// is needed, unless it is pinned; one that the operator shares already stays as it is.
+    pub fn add_fetched(&self, root: Root) -> Result<(), WriteError> {
+        self.inner.put_root(&root, Some(root.added))
+    }
+
+    /// Whether a root was fetched, and not shared by the operator.
+    pub fn is_fetched(&self, cid: Cid) -> Result<bool, ReadError> {
+        Ok(self.inner.tables.is_fetched(cid)?)
     }
 
     /// Forgets a root; its blobs go with the next collection unless another root holds them. Files in place are
     /// never touched. Returns whether there was one.
     pub fn remove_root(&self, cid: Cid) -> Result<bool, WriteError> {
-        let removed = self.inner.tables.remove_root(cid)?;
-        if removed {
-            // What has been a root is not fresh any more: its space is wanted back now.
-            let mut below = HashSet::new();
-            self.inner.reach([cid], Missing::Skip, &mut below)?;
-            lock(&self.inner.held)
-                .fresh
-                .retain(|cid, _| !below.contains(&cid.hash()));
-        }
-        Ok(removed)
+        self.inner.forget_root(cid)
     }
 
     /// Pins or unpins a root; durable when it returns. Returns whether there is one.
@@ -135,6 +137,29 @@ pub(crate) enum Missing {
 }
 
 impl Inner {
+    fn put_root(&self, root: &Root, fetched: Option<u64>) -> Result<(), WriteError> {
+        let _gate = self.enter();
+        self.settle()?;
+        lock(&self.held).generation += 1;
+        self.tables.put_root(root, fetched)?;
+        lock(&self.held).generation += 1;
+        Ok(())
+    }
+
+    pub(crate) fn forget_root(&self, cid: Cid) -> Result<bool, WriteError> {
+        let removed = self.tables.remove_root(cid)?;
+        if removed {
+            // What has been a root is not fresh any more: its space is wanted back now.
+            let mut below = HashSet::new();
+            self.reach([cid], Missing::Skip, &mut below)?;
+            lock(&self.held)
+                .fresh
+                .retain(|cid, _| !below.contains(&cid.hash()));
+            self.litter();
+        }
+        Ok(removed)
+    }
+
     /// Waits for a step of the collection to end; none begins while the guard lives.
     pub(crate) fn enter(&self) -> std::sync::RwLockReadGuard<'_, ()> {
         self.gate

@@ -104,6 +104,14 @@ impl Store {
         watcher: Option<&dyn Watcher>,
     ) -> Result<Imported, ImportError> {
         self.refuse_private(path)?;
+        self.inner.check_writable()?;
+        let _claim = match mode {
+            Mode::Copy => {
+                let (bytes, files) = self.inner.measure_new(path, progress)?;
+                Some(self.inner.claim_copy(bytes, files)?)
+            }
+            Mode::InPlace => None,
+        };
         let _gate = self.inner.enter();
         let import = Import {
             store: &self.inner,
@@ -127,6 +135,41 @@ impl Store {
             hashed: import.hashed.into_inner(),
             skipped: import.skipped.into_inner().unwrap_or_default(),
         })
+    }
+}
+
+impl Inner {
+    /// Bytes and files that a copy will add, as far as can be seen: what cannot be read is told of later.
+    fn measure_new(&self, path: &Path, progress: &dyn Progress) -> Result<(u64, u64), ImportError> {
+        let tables = self.tables.snapshot()?;
+        let is_held = |path: &Path, print: Print| -> Result<bool, ImportError> {
+            let Some(place) = tables
+                .place(path)?
+                .filter(|place| place.rested && place.print == print)
+            else {
+                return Ok(false);
+            };
+            let record = tables.record(place.hash)?;
+            Ok(record.is_some_and(|record| !matches!(record.body, Body::Places(_))))
+        };
+        let (mut bytes, mut files) = (0_u64, 0_u64);
+        let mut open = vec![path.to_owned()];
+        while let Some(path) = open.pop() {
+            let Ok(metadata) = path.symlink_metadata() else {
+                continue;
+            };
+            if metadata.is_dir() {
+                let listed = path.read_dir().into_iter().flatten().flatten();
+                open.extend(listed.map(|entry| entry.path()));
+            } else if metadata.is_file() && !is_held(&path, Print::of(&metadata))? {
+                bytes = bytes.saturating_add(metadata.size());
+                files += 1;
+            }
+            if !progress.advance(0, 0) {
+                return Err(ImportError::Cancelled);
+            }
+        }
+        Ok((bytes, files))
     }
 }
 
@@ -323,14 +366,18 @@ impl Import<'_> {
             .flat_map(|entry| self.store.own_files(entry.hash, &entry.record))
             .collect();
         let root = self.store.disk.root();
-        self.store
-            .disk
-            .sync(&own)
-            .map_err(|error| WriteError::io(root, error))?;
-        self.store.tables.put(&batch.entries, &batch.left)?;
+        let synced = self.store.disk.sync(&own);
+        if let Err(error) = &synced {
+            self.store.suspect(error);
+        }
+        let kept = synced
+            .map_err(|error| WriteError::io(root, error))
+            .and_then(|()| Ok(self.store.tables.put(&batch.entries, &batch.left)?));
+        // Also after a failure: a second sync would say that all is well, so whoever comes with these again brings
+        // files of his own.
         for entry in &batch.entries {
             self.store.unname(entry.hash, &entry.record);
         }
-        Ok(())
+        Ok(kept?)
     }
 }

@@ -15,12 +15,13 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use cardume_content::Hash;
 
+mod adopt;
 mod collect;
 mod disk;
 mod error;
@@ -32,10 +33,13 @@ pub mod place;
 mod private;
 mod read;
 mod record;
+mod repair;
+mod room;
 mod settle;
 mod source;
 mod table;
 mod upload;
+mod usage;
 mod verify;
 mod words;
 mod write;
@@ -44,9 +48,11 @@ pub use self::{
     error::{ImportError, OpenError, ReadError, WriteError},
     fetch::Fetch,
     hold::Hold,
+    room::Claim,
     upload::Upload,
     words::{
-        Below, Changed, Collected, Imported, Mode, Presence, Progress, Root, Target, Usage, Verified, Watcher,
+        Adopted, Below, Broken, Changed, Collected, Imported, Mode, Presence, Progress, Remedy, Root, Taken,
+        Target, Usage, Verified, Watcher,
     },
 };
 
@@ -56,6 +62,8 @@ pub use self::{
 pub struct Config {
     /// Bytes of content and metadata the store may take; none: what the disk has.
     pub quota: Option<cardume_units::Size>,
+    /// Bytes that every file system stays free of whatever is fetched or copied; none: a twentieth of it, at most 1 GiB.
+    pub keep_free: Option<cardume_units::Size>,
     /// Share files where they are instead of copying them.
     pub in_place: bool,
 }
@@ -63,6 +71,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             quota: None,
+            keep_free: None,
             in_place: true,
         }
     }
@@ -80,8 +89,14 @@ struct Inner {
     disk: disk::Disk,
     tables: table::Tables,
     quota: Option<u64>,
-    /// Bytes promised to what is coming in.
+    keep_free: Option<u64>,
+    /// Bytes promised to blobs that are coming in.
     reserved: Arc<AtomicU64>,
+    room: Mutex<room::Room>,
+    /// Held while content is evicted.
+    evicting: Mutex<()>,
+    /// Whether there may be something to collect.
+    littered: AtomicBool,
     /// Hashes on all cores, beside whatever else the process does.
     pool: rayon::ThreadPool,
     pending: Mutex<settle::Pending>,
@@ -132,7 +147,11 @@ impl Store {
             disk,
             tables,
             quota: config.quota.map(cardume_units::Size::get),
+            keep_free: config.keep_free.map(cardume_units::Size::get),
             reserved: Arc::default(),
+            room: Mutex::default(),
+            evicting: Mutex::default(),
+            littered: AtomicBool::new(true),
             pool,
             pending: Mutex::default(),
             named: Mutex::default(),
@@ -148,6 +167,16 @@ impl Store {
         Ok(Self {
             inner: Arc::new(inner),
         })
+    }
+
+    /// Why nothing more is taken in, if the disk has failed: until the next start, and whatever is there is still read.
+    pub fn problem(&self) -> Option<String> {
+        self.inner.tables.failure()
+    }
+
+    /// Bytes of content and metadata it may take, if that is limited.
+    pub fn quota(&self) -> Option<u64> {
+        self.inner.quota
     }
 
     /// What the store takes, without what is not durable yet.
@@ -174,24 +203,11 @@ impl Drop for Reservation {
 }
 
 impl Inner {
-    /// Promises `bytes` of the quota.
-    fn reserve(&self, bytes: u64) -> Result<Reservation, WriteError> {
-        let before = self.reserved.fetch_add(bytes, Ordering::Relaxed);
-        let reservation = Reservation {
-            reserved: self.reserved.clone(),
-            bytes,
-        };
-        let usage = self.tables.usage();
-        let taken = usage
-            .content
-            .saturating_add(usage.metadata)
-            .saturating_add(before);
-        match self.quota {
-            Some(quota) if taken.saturating_add(bytes) > quota => {
-                Err(WriteError::Quota { quota, size: bytes })
-            }
-            _ => Ok(reservation),
-        }
+    /// Refuses when the disk has failed: what it says of anything new cannot be trusted.
+    fn check_writable(&self) -> Result<(), WriteError> {
+        self.tables
+            .failure()
+            .map_or(Ok(()), |reason| Err(WriteError::ReadOnly { reason }))
     }
 }
 

@@ -45,6 +45,7 @@ impl Store {
     /// `Changed` when a file shared in place is no longer what it was: it is taken off the air.
     /// `out` is then as it was.
     pub fn slice(&self, hash: Hash, range: Range<u64>, out: &mut Vec<u8>) -> Result<(), ReadError> {
+        self.inner.note_use(hash);
         self.inner
             .with_source(hash, range, |source, range| source.encode(range, out))
     }
@@ -54,6 +55,7 @@ impl Store {
     /// # Errors
     /// As [`slice`](Self::slice).
     pub fn read(&self, hash: Hash, range: Range<u64>) -> Result<Bytes, ReadError> {
+        self.inner.note_use(hash);
         self.inner.with_source(hash, range, |source, range| {
             let end = range.end.min(source.size).min(range.start.saturating_add(READ));
             source.read(range.start.min(end)..end)
@@ -77,6 +79,7 @@ impl Store {
             .create_new(true)
             .open(path)
             .map_err(|error| WriteError::io(path, error))?;
+        self.inner.note_use(hash);
         self.inner.copy(hash, &to, path).inspect_err(|_| {
             // The first error is the one to tell.
             let _ = disk::remove(path);
@@ -306,6 +309,7 @@ impl Inner {
         lock(&self.pending).drop_place(hash, path);
         // Its tree, if it was the last place, goes with the next collection.
         self.tables.remove_place(hash, path)?;
+        self.litter();
         tracing::warn!(%hash, ?path, "a file shared in place has changed; it is shared no more");
         let path = path.to_owned();
         self.report(Changed {
@@ -332,6 +336,7 @@ impl Inner {
         lock(&self.open).close(hash);
         lock(&self.pending).remove(hash);
         self.tables.remove(&[hash])?;
+        self.litter();
         tracing::warn!(%hash, "a blob of the store is damaged; it is served no more");
         Ok(())
     }

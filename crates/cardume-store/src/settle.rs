@@ -181,6 +181,9 @@ impl Inner {
                 Some(result) => result.as_ref().copied().map_err(copy_error),
                 None => self.disk.sync(&files),
             };
+            if let Err(error) = &own {
+                self.suspect(error);
+            }
             match own.and(place) {
                 Ok(()) => synced.push((hash, waiting)),
                 Err(error) => {
@@ -195,6 +198,17 @@ impl Inner {
             }
         }
         (synced, failure)
+    }
+
+    /// Notes that the store's own disk has refused to keep something; a full one may have room again.
+    pub(crate) fn suspect(&self, error: &io::Error) {
+        if !matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::NotFound
+        ) {
+            let root = self.disk.root().display();
+            self.tables.fail(format!("{root} could not be synced: {error}"));
+        }
     }
 
     /// Takes a blob that is not durable off the air.

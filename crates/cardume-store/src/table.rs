@@ -3,7 +3,7 @@ use std::{
     collections::BTreeMap,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use cardume_content::{Cid, Hash};
@@ -29,6 +29,8 @@ const PATHS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("store_pat
 /// Inode to a path in `PATHS`: finds a file again that was moved. The last of several.
 const INODES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("store_inodes");
 const ROOTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("store_roots");
+/// Roots that were fetched, and when they were last used, in seconds since 1970.
+const FETCHED: TableDefinition<'_, &[u8], u64> = TableDefinition::new("store_fetched");
 
 /// One blob to record, and where it was found if that is a file of others.
 #[derive(Debug, Clone)]
@@ -41,6 +43,8 @@ pub(crate) struct Entry {
 pub(crate) struct Tables {
     database: Arc<Database>,
     usage: Mutex<Usage>,
+    /// What made the store one that is only read.
+    failed: OnceLock<String>,
 }
 
 /// The tables at one moment.
@@ -84,6 +88,7 @@ impl Tables {
             write.open_table(PATHS)?;
             write.open_table(INODES)?;
             write.open_table(ROOTS)?;
+            write.open_table(FETCHED)?;
             let number = |key| -> Result<u64, Fault> { Ok(state.get(key)?.map_or(0, |row| row.value())) };
             let usage = Usage {
                 blobs: number("blobs")?,
@@ -103,7 +108,24 @@ impl Tables {
             write.abort()?;
         }
         let usage = Mutex::new(usage);
-        Ok((Self { database, usage }, format))
+        let tables = Self {
+            database,
+            usage,
+            failed: OnceLock::new(),
+        };
+        Ok((tables, format))
+    }
+
+    /// Why nothing may be written any more.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failed.get().cloned()
+    }
+
+    /// Lets nothing be written any more; the first reason counts.
+    pub(crate) fn fail(&self, reason: String) {
+        if self.failed.set(reason.clone()).is_ok() {
+            tracing::error!(reason, "the disk failed; the store takes nothing more in");
+        }
     }
 
     pub(crate) fn usage(&self) -> Usage {
@@ -266,23 +288,69 @@ impl Tables {
         row.map(|row| decode_root(&key, row.value())).transpose()
     }
 
-    pub(crate) fn put_root(&self, root: &Root) -> Result<(), Fault> {
+    /// Keeps a root: the operator's own, or one that was fetched and last used at `fetched`. What the operator shares
+    /// stays as it is when it is fetched as well.
+    pub(crate) fn put_root(&self, root: &Root, fetched: Option<u64>) -> Result<(), Fault> {
         self.change(|write, _| {
             let key = root.cid.to_bytes();
-            write
-                .open_table(ROOTS)?
-                .insert(key.as_slice(), encode_root(root).as_slice())?;
+            let mut roots = write.open_table(ROOTS)?;
+            let mut marks = write.open_table(FETCHED)?;
+            let before = roots
+                .get(key.as_slice())?
+                .map(|row| decode_root(&key, row.value()))
+                .transpose()?;
+            let mut root = root.clone();
+            match (fetched, before) {
+                (None, _) => drop(marks.remove(key.as_slice())?),
+                (Some(_), Some(_)) if marks.get(key.as_slice())?.is_none() => return Ok(()),
+                (Some(now), before) => {
+                    root.pinned |= before.is_some_and(|before| before.pinned);
+                    marks.insert(key.as_slice(), now)?;
+                }
+            }
+            roots.insert(key.as_slice(), encode_root(&root).as_slice())?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn is_fetched(&self, cid: Cid) -> Result<bool, Fault> {
+        let table = self.database.begin_read()?.open_table(FETCHED)?;
+        Ok(table.get(cid.to_bytes().as_slice())?.is_some())
+    }
+
+    /// Roots that were fetched, each with its last use.
+    pub(crate) fn fetched(&self) -> Result<Vec<(u64, Root)>, Fault> {
+        let read = self.database.begin_read()?;
+        let (roots, marks) = (read.open_table(ROOTS)?, read.open_table(FETCHED)?);
+        let mut fetched = Vec::new();
+        for row in marks.iter()? {
+            let (cid, used) = row?;
+            if let Some(root) = roots.get(cid.value())? {
+                fetched.push((used.value(), decode_root(cid.value(), root.value())?));
+            }
+        }
+        Ok(fetched)
+    }
+
+    /// Notes when roots that were fetched were last used.
+    pub(crate) fn note_uses(&self, uses: &[(Cid, u64)]) -> Result<(), Fault> {
+        self.change(|write, _| {
+            let mut marks = write.open_table(FETCHED)?;
+            for (cid, used) in uses {
+                let key = cid.to_bytes();
+                if marks.get(key.as_slice())?.is_some() {
+                    marks.insert(key.as_slice(), *used)?;
+                }
+            }
             Ok(())
         })
     }
 
     pub(crate) fn remove_root(&self, cid: Cid) -> Result<bool, Fault> {
         self.change(|write, _| {
-            let removed = write
-                .open_table(ROOTS)?
-                .remove(cid.to_bytes().as_slice())?
-                .is_some();
-            Ok(removed)
+            let key = cid.to_bytes();
+            write.open_table(FETCHED)?.remove(key.as_slice())?;
+            Ok(write.open_table(ROOTS)?.remove(key.as_slice())?.is_some())
         })
     }
 
@@ -304,6 +372,16 @@ impl Tables {
 
     /// One transaction, with the usage that goes with it.
     fn change<T>(
+        &self,
+        work: impl FnOnce(&WriteTransaction, &mut Usage) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.try_change(work).inspect_err(|fault| {
+            // The database answers nothing after a failed write, until it is opened again.
+            self.fail(format!("its database failed: {}", fault.0));
+        })
+    }
+
+    fn try_change<T>(
         &self,
         work: impl FnOnce(&WriteTransaction, &mut Usage) -> Result<T, Fault>,
     ) -> Result<T, Fault> {

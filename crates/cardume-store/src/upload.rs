@@ -21,7 +21,7 @@ impl Store {
             memory: Vec::new(),
             file: None,
             size: 0,
-            reservation: self.inner.reserve(0)?,
+            reservation: self.inner.reserve(0, true)?,
         })
     }
 }
@@ -39,7 +39,9 @@ pub struct Upload {
 impl Upload {
     /// Takes the next bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        self.reservation.add(self.inner.reserve(bytes.len() as u64)?);
+        self.inner.make_room_for(bytes.len() as u64)?;
+        self.reservation
+            .add(self.inner.reserve(bytes.len() as u64, true)?);
         self.size = self.size.saturating_add(bytes.len() as u64);
         let failed = |error| WriteError::io(self.inner.disk.root(), error);
         if self.file.is_none() && self.size > INLINE {

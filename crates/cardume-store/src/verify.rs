@@ -1,10 +1,10 @@
 //! Everything read again, and what does not verify taken off the air.
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use cardume_content::{Cid, Hash, Kind, manifest::Node};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use crate::{Inner, Progress, ReadError, Store, Verified, lock};
+use crate::{Broken, Inner, Progress, ReadError, Store, Verified, lock};
 
 /// Bytes verified at a time by one core.
 const STRIDE: u64 = 4 << 20;
@@ -14,89 +14,159 @@ const STEP: usize = 256;
 const BROKEN: usize = 10_000;
 
 impl Store {
-    /// Re-hashes everything below `cid` (all, if none). What does not verify is off the air when it returns; a file
-    /// shared in place that has changed counts as broken unless the same content lies elsewhere too.
+    /// Re-hashes everything below `cid`; all roots, and what else there is, if none. What does not verify is off the
+    /// air when it returns; a file shared in place that has changed counts as broken unless the same content lies
+    /// elsewhere too.
     ///
     /// # Errors
     /// `Cancelled` when `progress` said so. A file that cannot be read is reported, not an error.
     pub fn verify(&self, cid: Option<Cid>, progress: &dyn Progress) -> Result<Verified, ReadError> {
         let inner = &*self.inner;
-        let mut verified = Verified::default();
+        let mut walk = Walk {
+            inner,
+            progress,
+            seen: HashSet::new(),
+            verified: Verified::default(),
+        };
         inner.pool.install(|| match cid {
-            Some(cid) => inner.verify_below(cid, progress, &mut verified),
-            None => inner.verify_all(progress, &mut verified),
+            Some(cid) => {
+                if let Some(root) = inner.tables.root(cid)? {
+                    progress.total(root.size, root.files);
+                }
+                walk.below(cid)
+            }
+            None => walk.all(),
         })?;
-        Ok(verified)
+        Ok(walk.verified)
     }
 }
 
-impl Inner {
-    fn verify_all(&self, progress: &dyn Progress, verified: &mut Verified) -> Result<(), ReadError> {
+/// A blob to be read, and where it stands in its root.
+struct Item {
+    cid: Cid,
+    path: Arc<str>,
+    size: Option<u64>,
+    executable: bool,
+}
+
+struct Walk<'a> {
+    inner: &'a Inner,
+    progress: &'a dyn Progress,
+    seen: HashSet<Hash>,
+    verified: Verified,
+}
+
+impl Walk<'_> {
+    fn all(&mut self) -> Result<(), ReadError> {
+        let usage = self.inner.tables.usage();
+        let bytes = usage.content.saturating_add(usage.in_place);
+        self.progress.total(bytes, usage.blobs);
+        // What is broken has no record any more: only the roots know that it should be there.
+        for root in self.inner.tables.roots()? {
+            self.below(root.cid)?;
+        }
         let mut after = None;
         loop {
-            let records = self.tables.records_after(after, STEP)?;
+            let records = self.inner.tables.records_after(after, STEP)?;
             let Some((last, _)) = records.last() else {
                 return Ok(());
             };
             after = Some(*last);
-            let cids = records.iter().map(|(hash, record)| record.cid(*hash)).collect();
-            self.verify_some(cids, progress, verified)?;
+            let unseen = records.iter().filter(|(hash, _)| !self.seen.contains(hash));
+            let items = unseen.map(|(hash, record)| Item {
+                cid: record.cid(*hash),
+                path: Arc::from(""),
+                size: Some(record.size),
+                executable: false,
+            });
+            self.some(None, items.collect())?;
         }
     }
 
-    fn verify_below(
-        &self,
-        cid: Cid,
-        progress: &dyn Progress,
-        verified: &mut Verified,
-    ) -> Result<(), ReadError> {
-        let mut seen: HashSet<Hash> = HashSet::from([cid.hash()]);
-        let mut open = vec![cid];
+    fn below(&mut self, root: Cid) -> Result<(), ReadError> {
+        if !self.seen.insert(root.hash()) {
+            return Ok(());
+        }
+        let mut open = vec![Item {
+            cid: root,
+            path: Arc::from(""),
+            size: None,
+            executable: false,
+        }];
         while !open.is_empty() {
             let some = open.split_off(open.len().saturating_sub(STEP));
-            for cid in self.verify_some(some, progress, verified)? {
-                if cid.kind() == Kind::Blob {
-                    continue;
+            for item in self.some(Some(root), some)? {
+                if item.cid.kind() == Kind::Directory {
+                    self.open(&item, &mut open)?;
                 }
-                let manifest = self.manifest(cid)?;
-                let below = manifest
-                    .entries()
-                    .iter()
-                    .rev()
-                    .filter_map(|entry| match entry.node {
-                        Node::File { cid, .. } | Node::Directory { cid, .. } => Some(cid),
-                        Node::Symlink { .. } => None,
-                    });
-                open.extend(below.filter(|cid| seen.insert(cid.hash())));
             }
         }
         Ok(())
     }
 
+    /// Lists what is in a directory and was not seen before.
+    fn open(&mut self, directory: &Item, open: &mut Vec<Item>) -> Result<(), ReadError> {
+        let manifest = self.inner.manifest(directory.cid)?;
+        for entry in manifest.entries().iter().rev() {
+            let (cid, size, executable) = match entry.node {
+                Node::File {
+                    cid,
+                    size,
+                    executable,
+                } => (cid, Some(size), executable),
+                Node::Directory { cid, .. } => (cid, None, false),
+                Node::Symlink { .. } => continue,
+            };
+            if !self.seen.insert(cid.hash()) {
+                continue;
+            }
+            let name = entry.name.as_str();
+            let path = match &*directory.path {
+                "" => Arc::from(name),
+                above => Arc::from(format!("{above}/{name}")),
+            };
+            open.push(Item {
+                cid,
+                path,
+                size,
+                executable,
+            });
+        }
+        Ok(())
+    }
+
     /// Reads blobs whole, on all cores; returns those that are all right.
-    fn verify_some(
-        &self,
-        cids: Vec<Cid>,
-        progress: &dyn Progress,
-        verified: &mut Verified,
-    ) -> Result<Vec<Cid>, ReadError> {
-        let read = |cid: Cid| Ok((cid, self.verify_blob(cid, progress)?));
-        let results: Vec<_> = cids.into_par_iter().map(read).collect::<Result<_, ReadError>>()?;
+    fn some(&mut self, root: Option<Cid>, items: Vec<Item>) -> Result<Vec<Item>, ReadError> {
+        let (inner, progress) = (self.inner, self.progress);
+        let read = |item: Item| Ok((inner.verify_blob(item.cid, progress)?, item));
+        let results: Vec<_> = items
+            .into_par_iter()
+            .map(read)
+            .collect::<Result<_, ReadError>>()?;
         let mut right = Vec::new();
-        for (cid, result) in results {
+        for (result, item) in results {
             match result {
                 Ok(size) => {
-                    verified.blobs += 1;
-                    verified.bytes = verified.bytes.saturating_add(size);
-                    right.push(cid);
+                    self.verified.blobs += 1;
+                    self.verified.bytes = self.verified.bytes.saturating_add(size);
+                    right.push(item);
                 }
-                Err(reason) if verified.broken.len() < BROKEN => verified.broken.push((cid, reason)),
+                Err(reason) if self.verified.broken.len() < BROKEN => self.verified.broken.push(Broken {
+                    cid: item.cid,
+                    root,
+                    path: item.path,
+                    size: item.size,
+                    executable: item.executable,
+                    reason,
+                }),
                 Err(_) => {}
             }
         }
         Ok(right)
     }
+}
 
+impl Inner {
     /// Reads a blob whole; its size, or what is wrong with it.
     fn verify_blob(&self, cid: Cid, progress: &dyn Progress) -> Result<Result<u64, String>, ReadError> {
         let hash = cid.hash();

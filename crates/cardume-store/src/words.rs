@@ -1,5 +1,8 @@
 //! What the store is asked, and what it answers.
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use cardume_content::{Cid, Hash, PieceSet};
 
@@ -147,8 +150,75 @@ pub struct Verified {
     pub blobs: u64,
     /// Bytes read.
     pub bytes: u64,
-    /// What is missing or does not verify, and why; it is off the air. At most 10,000.
-    pub broken: Vec<(Cid, String)>,
+    /// What is missing or does not verify; it is off the air. At most 10,000.
+    pub broken: Vec<Broken>,
+}
+
+/// A blob that should be there and is not what it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// What it was.
+    pub cid: Cid,
+    /// The root that holds it, if one does.
+    pub root: Option<Cid>,
+    /// Where it stands below the root, with `/` between names; empty for the root itself.
+    pub path: Arc<str>,
+    /// Its bytes, where a directory says.
+    pub size: Option<u64>,
+    /// Whether it is a file that may be run.
+    pub executable: bool,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Whether what lies somewhere is what was wanted there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Adopted {
+    /// All of it.
+    All {
+        /// Bytes of all files.
+        size: u64,
+        /// Number of files.
+        files: u64,
+    },
+    /// This path is something else.
+    Other(PathBuf),
+    /// This path is not there.
+    Missing(PathBuf),
+    /// What should be in the directory at this path below the root is not known yet.
+    Unknown(PathBuf),
+}
+
+/// What is to be done about something broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remedy {
+    /// Nothing: it is all there.
+    Whole,
+    /// What is missing is to be fetched.
+    Fetch(Target),
+    /// It is left as it is, and why.
+    Left(String),
+}
+
+/// What a root takes on the disk, in bytes unless said otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The root.
+    pub cid: Cid,
+    /// What people call it.
+    pub name: String,
+    /// Number of its blobs that are here.
+    pub blobs: u64,
+    /// Number of its blobs that are not.
+    pub missing: u64,
+    /// Content that is the store's own.
+    pub data: u64,
+    /// Content that lies elsewhere.
+    pub in_place: u64,
+    /// Hash trees and records.
+    pub metadata: u64,
+    /// Of data and metadata, what other roots hold too: it stays when this root goes.
+    pub shared: u64,
 }
 
 /// What a collection deleted.

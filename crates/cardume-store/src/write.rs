@@ -33,6 +33,7 @@ impl Store {
         if hash != cid.hash() {
             return Err(WriteError::Mismatch(cid));
         }
+        self.inner.make_room_for(bytes.len() as u64)?;
         let gate = self.inner.enter();
         lock(&self.inner.held).touch(cid);
         if self.inner.located(hash)?.is_none() {
@@ -48,7 +49,7 @@ impl Inner {
     /// Puts bytes of a known hash where they belong.
     pub(crate) fn place_bytes(&self, cid: Cid, bytes: &[u8], hashed: Hashed) -> Result<Waiting, WriteError> {
         let size = bytes.len() as u64;
-        let reservation = self.reserve(size.saturating_add(tree::len(size)))?;
+        let reservation = self.reserve(size.saturating_add(tree::len(size)), false)?;
         let body = if size <= INLINE {
             Body::Inline(Bytes::copy_from_slice(bytes))
         } else {

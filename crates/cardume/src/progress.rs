@@ -161,6 +161,8 @@ fn words(progress: &Progress) -> String {
         Phase::Placing => "placing files".into(),
         Phase::Syncing => "waiting for the disk".into(),
         Phase::Hashing => "hashing".into(),
+        Phase::Collecting => "deleting".into(),
+        Phase::Measuring => "adding up".into(),
         _ => "working".into(),
     }
 }

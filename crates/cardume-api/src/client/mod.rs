@@ -1,6 +1,7 @@
 //! Asks a daemon.
 mod address;
 mod calls;
+mod care;
 mod content;
 mod error;
 mod events;

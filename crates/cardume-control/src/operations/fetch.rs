@@ -67,7 +67,7 @@ pub(crate) async fn fetch(
     }))
 }
 
-fn into_progress(progress: cardume_exchange::Progress) -> Progress {
+pub(super) fn into_progress(progress: cardume_exchange::Progress) -> Progress {
     Progress {
         phase: match progress.phase {
             cardume_exchange::Phase::Waiting => Phase::Waiting,

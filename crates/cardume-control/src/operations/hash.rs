@@ -22,7 +22,7 @@ use crate::{
 /// How often the meter is read.
 const READ_EVERY: Duration = Duration::from_millis(200);
 /// Things left out that are told one by one, and broken blobs too. More would not be read.
-const MAX_TOLD: usize = 1_000;
+pub(super) const MAX_TOLD: usize = 1_000;
 
 /// What is to be shared.
 pub(crate) struct Given {
@@ -44,7 +44,7 @@ pub(crate) async fn share(
 ) -> Result<Outcome> {
     let name = given.name.clone();
     let taking = move |meter: &Meter| take_in(&store, given, meter);
-    let (taken, announce) = on_disk(ticket, taking).await?;
+    let (taken, announce) = on_disk(ticket, Phase::Hashing, taking).await?;
     if announce {
         exchange.announce(taken.cid);
     }
@@ -102,24 +102,34 @@ pub(crate) fn now() -> u64 {
 
 /// Hashes everything below `cid` anew, or everything.
 pub(crate) async fn verify(ticket: Ticket, store: Store, cid: Option<Cid>) -> Result<Outcome> {
-    let verified = on_disk(ticket, move |meter| Ok(store.verify(cid, meter)?)).await?;
+    let verified = on_disk(ticket, Phase::Hashing, move |meter| Ok(store.verify(cid, meter)?)).await?;
     let broken = verified.broken.into_iter().take(MAX_TOLD);
     Ok(Outcome::Verified(Verified {
         blobs: verified.blobs,
         bytes: verified.bytes,
-        broken: broken.map(|(cid, reason)| Broken { cid, reason }).collect(),
+        broken: broken.map(told).collect(),
     }))
 }
 
+pub(super) fn told(broken: cardume_store::Broken) -> Broken {
+    Broken {
+        cid: broken.cid,
+        root: broken.root,
+        path: broken.path.to_string(),
+        reason: broken.reason,
+    }
+}
+
 /// Runs `work` on a blocking thread and tells its progress. It is cancelled with the ticket, and when dropped.
-async fn on_disk<T: Send + 'static>(
+pub(super) async fn on_disk<T: Send + 'static>(
     mut ticket: Ticket,
+    phase: Phase,
     work: impl FnOnce(&Meter) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     // Dropping the guard ends the work, which would otherwise outlive whoever wants it.
     let cancel = ticket.cancellation().child_token();
     let _guard = cancel.clone().drop_guard();
-    let meter = Arc::new(Meter::new(cancel));
+    let meter = Arc::new(Meter::new(phase, cancel));
     let running = tokio::task::spawn_blocking({
         let meter = meter.clone();
         move || work(&meter)
@@ -138,7 +148,8 @@ async fn on_disk<T: Send + 'static>(
 }
 
 /// Counts what a blocking thread has done.
-struct Meter {
+pub(super) struct Meter {
+    phase: Phase,
     size: AtomicU64,
     done: AtomicU64,
     files: AtomicU64,
@@ -147,8 +158,9 @@ struct Meter {
 }
 
 impl Meter {
-    const fn new(cancel: CancellationToken) -> Self {
+    const fn new(phase: Phase, cancel: CancellationToken) -> Self {
         Self {
+            phase,
             size: AtomicU64::new(0),
             done: AtomicU64::new(0),
             files: AtomicU64::new(0),
@@ -159,7 +171,7 @@ impl Meter {
 
     fn read(&self) -> Progress {
         Progress {
-            phase: Phase::Hashing,
+            phase: self.phase,
             size: self.size.load(Ordering::Relaxed),
             done: self.done.load(Ordering::Relaxed),
             files: self.files.load(Ordering::Relaxed),

@@ -1,4 +1,5 @@
 //! Long work: a bounded table of what runs and what has ended.
+mod care;
 mod fetch;
 mod hash;
 mod table;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::table::Table;
 pub(crate) use self::{
+    care::{collect, measure, repair},
     fetch::{fetch, resume},
     hash::{Given, now, share, verify},
 };

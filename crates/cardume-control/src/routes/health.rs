@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use axum::{extract, http::StatusCode};
+use cardume_api::{StoreState, StoreStatus};
 use cardume_connect::Addresses;
 use cardume_store::Store;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -32,6 +33,21 @@ impl State {
     pub(super) async fn peers(&self) -> Option<u64> {
         let asked = tokio::time::timeout(PATIENCE, self.connect.peers());
         Some(asked.await.ok()?.ok()?.len() as u64)
+    }
+
+    /// How the store is; none when it does not answer.
+    pub(super) async fn store_status(&self) -> Option<StoreStatus> {
+        let store = self.store.clone();
+        let asked = on_disk(move || {
+            let (usage, problem) = (store.usage()?, store.problem());
+            Ok(StoreStatus {
+                state: problem.as_ref().map_or(StoreState::Ok, |_| StoreState::ReadOnly),
+                problem,
+                used: usage.content.saturating_add(usage.metadata),
+                quota: store.quota(),
+            })
+        });
+        tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()
     }
 
     /// Roots of the store; none when it does not answer.

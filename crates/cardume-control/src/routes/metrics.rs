@@ -2,7 +2,7 @@
 use std::fmt::Write;
 
 use axum::{extract, http::header, response::IntoResponse};
-use cardume_api::Rates;
+use cardume_api::{Rates, WantedState};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{node, on_disk};
@@ -55,6 +55,32 @@ async fn metrics(extract::State(state): extract::State<State>) -> impl IntoRespo
             .sample(&[("kind", "content")], usage.content)
             .sample(&[("kind", "in_place")], usage.in_place)
             .sample(&[("kind", "metadata")], usage.metadata);
+    }
+    let is_read_only = status.store.as_ref().is_some_and(|store| store.problem.is_some());
+    text.family(
+        "store_read_only",
+        "gauge",
+        "Whether the disk has failed and nothing is taken in.",
+    )
+    .sample(&[], u64::from(is_read_only));
+    if let Some(quota) = status.store.as_ref().and_then(|store| store.quota) {
+        text.family("store_quota_bytes", "gauge", "Bytes the store may take.")
+            .sample(&[], quota);
+    }
+    let fetches = &status.fetches;
+    let family = text.family(
+        "wanted_fetches",
+        "gauge",
+        "Fetches that configuration wants, by state.",
+    );
+    for state in [
+        WantedState::Wanted,
+        WantedState::Fetching,
+        WantedState::Present,
+        WantedState::Failed,
+    ] {
+        let count = fetches.iter().filter(|fetch| fetch.state == state).count();
+        family.sample(&[("state", state.as_str())], count as u64);
     }
     text.family(
         "transfer_bytes_total",

@@ -1,4 +1,5 @@
 //! What is served where.
+mod care;
 mod content;
 mod events;
 mod fetches;
@@ -70,6 +71,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         tree::routes().into_openapi(),
         content::routes().into_openapi(),
         fetches::routes().into_openapi(),
+        care::routes().into_openapi(),
         peers::routes().into_openapi(),
         kad::routes().into_openapi(),
         rates::routes().into_openapi(),
@@ -97,6 +99,7 @@ pub(crate) fn router(
         shares: configured,
         store,
         stop,
+        wanted,
     } = handles;
     let health = health::State {
         connect: connect.clone(),
@@ -109,6 +112,7 @@ pub(crate) fn router(
         shares: configured.clone(),
         rates: rates.clone(),
         stop,
+        wanted,
         started: std::time::Instant::now(),
     };
     let metrics = metrics::State {
@@ -141,6 +145,11 @@ pub(crate) fn router(
         operations: operations.clone(),
         exchange: exchange.clone(),
     };
+    let care = care::State {
+        operations: operations.clone(),
+        store: store.clone(),
+        exchange: exchange.clone(),
+    };
     let running = operations::State { operations, exchange };
     let quick = OpenApiRouter::new()
         .merge(node::routes().with_state(status))
@@ -150,6 +159,7 @@ pub(crate) fn router(
         .merge(operations::routes().with_state(running))
         .merge(shares::routes().with_state(shares))
         .merge(fetches::routes().with_state(fetches))
+        .merge(care::routes().with_state(care))
         .layer(from_fn(in_time));
     // These wait for peers, or for as many bytes as there are.
     let slow = OpenApiRouter::new()

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::health;
-use crate::{caller::Caller, config::NodeInfo, operations::Operations, problem::Result};
+use crate::{caller::Caller, config::NodeInfo, operations::Operations, problem::Result, wanted::Wanted};
 
 #[derive(Clone)]
 pub(super) struct State {
@@ -17,6 +17,7 @@ pub(super) struct State {
     pub(super) shares: cardume_share::Handle,
     pub(super) rates: cardume_transfer::rates::Handle,
     pub(super) stop: CancellationToken,
+    pub(super) wanted: Wanted,
     pub(super) started: Instant,
 }
 
@@ -50,6 +51,8 @@ impl State {
             shares: self.shares.states().into_iter().map(share).collect(),
             operations: self.operations.running() as u64,
             rates: super::rates::told(self.rates.report()),
+            store: self.health.store_status().await,
+            fetches: self.wanted.list(),
             data_dir: self.node.data_dir.to_string_lossy().into_owned(),
         }
     }

@@ -81,6 +81,7 @@ impl Daemon {
             exchange,
             shares: cardume_share::Handle::none(),
             store: store.clone(),
+            wanted: cardume_control::Wanted::default(),
             stop: stop.clone(),
         };
         let server = Config::default()

@@ -113,12 +113,27 @@ impl Check {
                 part?;
             }
             check_size(self.size, expected, max)?;
-            let fetch = store.fetch(self.hash, self.size, goal.target().map_err(Failure::Fatal)?)?;
+            let target = goal.target().map_err(Failure::Fatal)?;
+            // A root of which nobody knew the size before has not claimed any room.
+            let claim = expected
+                .is_none()
+                .then(|| claim(store, self.hash, self.size, &target))
+                .transpose()?;
+            let fetch = store.fetch(self.hash, self.size, target)?;
+            drop(claim);
             let bytes = fetch.write(range, self.slice)?;
             let held = fetch.pieces();
             Ok(Got::Opened { fetch, held, bytes })
         })
     }
+}
+
+fn claim(store: &Store, hash: Hash, size: u64, target: &Target) -> Result<cardume_store::Claim, WriteError> {
+    let site = match target {
+        Target::Store => None,
+        Target::File { temporary, .. } => Some(temporary.as_path()),
+    };
+    store.claim(&[(hash, size)], site)
 }
 
 /// Compares a proven size with what was expected.

@@ -109,8 +109,12 @@ pub(crate) async fn node() -> Node {
 }
 
 pub(crate) async fn node_with(config: Config) -> Node {
+    node_with_store(config, Default::default()).await
+}
+
+pub(crate) async fn node_with_store(config: Config, store: cardume_store::Config) -> Node {
     let dir = tempfile::tempdir().unwrap();
-    let mut node = node_at(dir.path(), config).await;
+    let mut node = node_of(dir.path(), config, &store).await;
     node._temporary = Some(dir);
     node
 }
@@ -132,11 +136,15 @@ async fn open(path: &Path) -> redb::Database {
 }
 
 pub(crate) async fn node_at(dir: &Path, config: Config) -> Node {
+    node_of(dir, config, &Default::default()).await
+}
+
+async fn node_of(dir: &Path, config: Config, store: &cardume_store::Config) -> Node {
     let limb = limb().await;
     let data = dir.join("data");
     std::fs::create_dir_all(&data).unwrap();
     let database = Arc::new(open(&data.join("database")).await);
-    let store = Store::open(&data.join("store"), database.clone(), &Default::default()).unwrap();
+    let store = Store::open(&data.join("store"), database.clone(), store).unwrap();
     let (exchange, server) = config.build(
         store.clone(),
         limb.transfer.clone(),

@@ -17,7 +17,7 @@ impl Partial {
         target: Target,
     ) -> Result<Self, WriteError> {
         let own = if target == Target::Store { size } else { 0 };
-        let reservation = store.reserve(own.saturating_add(tree::len(size)))?;
+        let reservation = store.reserve_fetch(own, tree::len(size))?;
         let none = PieceSet::empty(piece_count(size));
         let mut partial = Self {
             store: store.clone(),

@@ -117,7 +117,7 @@ impl Import<'_> {
 
     fn copy_small(&self, hashed: Hashed, bytes: Vec<u8>) -> Result<Taken, ImportError> {
         let size = bytes.len() as u64;
-        let reservation = Some(self.store.reserve(size)?);
+        let reservation = Some(self.store.reserve(size, false)?);
         if size <= INLINE {
             let body = Some(Body::Inline(Bytes::from(bytes)));
             return Ok(Taken {
@@ -136,7 +136,7 @@ impl Import<'_> {
 
     /// Copies, or shares blocks, and hashes what the store then has.
     fn copy_large(&self, file: &File, path: &Path, size: u64) -> Result<Taken, ImportError> {
-        let reservation = Some(self.store.reserve(size.saturating_add(tree::len(size)))?);
+        let reservation = Some(self.store.reserve(size.saturating_add(tree::len(size)), false)?);
         let root = self.store.disk.root();
         let failed = |error| WriteError::io(root, error);
         let copy = self.store.disk.temporary().map_err(failed)?;

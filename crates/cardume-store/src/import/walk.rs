@@ -101,7 +101,7 @@ impl Import<'_> {
         let hashed = Hashed::of_bytes(self.store, &bytes);
         let hash = hashed.hash;
         let size = bytes.len() as u64;
-        let reservation = self.store.reserve(size)?;
+        let reservation = self.store.reserve(size, false)?;
         let body = if size <= INLINE {
             Body::Inline(bytes.into())
         } else {

@@ -23,7 +23,7 @@ fn root(cid: Cid) -> Root {
 /// Forgets that anything is fresh, as an hour does.
 fn collect(stand: &mut Stand) -> cardume_store::Collected {
     stand.store().settle().unwrap();
-    stand.reopen().collect().unwrap()
+    stand.reopen().collect(&()).unwrap()
 }
 
 fn is_here(store: &Store, hash: Hash) -> bool {
@@ -112,7 +112,7 @@ fn a_collection_takes_what_no_root_holds() {
     stand.store().add_root(root(gone.cid)).unwrap();
     stand.store().remove_root(gone.cid).unwrap();
     let before = stand.store().usage().unwrap();
-    let collected = stand.store().collect().unwrap();
+    let collected = stand.store().collect(&()).unwrap();
     assert_eq!((collected.blobs, collected.more), (5, false));
     let after = stand.store().usage().unwrap();
     assert_eq!(after.blobs, 5);
@@ -128,7 +128,7 @@ fn a_collection_takes_what_no_root_holds() {
     );
     assert!(!is_here(stand.store(), gone.cid.hash()));
     assert_eq!(
-        stand.store().collect().unwrap(),
+        stand.store().collect(&()).unwrap(),
         cardume_store::Collected::default()
     );
 }
@@ -139,13 +139,13 @@ fn a_collection_leaves_what_is_fresh_held_or_pending() {
     let content = bytes(50_000, 3);
     let cid = Cid::blob(Hash::of(&content));
     stand.store().put(cid, &content).unwrap();
-    assert_eq!(stand.store().collect().unwrap().blobs, 0);
+    assert_eq!(stand.store().collect(&()).unwrap().blobs, 0);
     stand.store().settle().unwrap();
-    assert_eq!(stand.store().collect().unwrap().blobs, 0);
+    assert_eq!(stand.store().collect(&()).unwrap().blobs, 0);
     let hold = stand.reopen().hold(cid);
-    assert_eq!(stand.store().collect().unwrap().blobs, 0);
+    assert_eq!(stand.store().collect(&()).unwrap().blobs, 0);
     drop(hold);
-    assert_eq!(stand.store().collect().unwrap().blobs, 1);
+    assert_eq!(stand.store().collect(&()).unwrap().blobs, 1);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_collection_finds_files_that_a_stop_has_left() {
         .store()
         .put(Cid::blob(Hash::of(&content)), &content)
         .unwrap();
-    let collected = stand.reopen().collect().unwrap();
+    let collected = stand.reopen().collect(&()).unwrap();
     assert_eq!((collected.blobs, collected.bytes), (0, 50_000));
 }
 
@@ -183,7 +183,7 @@ fn nothing_is_collected_while_a_root_cannot_be_read() {
         .add_root(root(Cid::directory(Hash::of(b"lost"))))
         .unwrap();
     assert!(matches!(
-        stand.store().collect(),
+        stand.store().collect(&()),
         Err(WriteError::Read(ReadError::NotFound))
     ));
     assert_eq!(stand.store().usage().unwrap().blobs, 2);
@@ -217,7 +217,11 @@ fn a_damaged_blob_is_reported_and_never_served() {
         let verified = stand.store().verify(Some(imported.cid), &()).unwrap();
         let hash = Hash::of(&bytes(6 * MIB, 7));
         assert_eq!(
-            verified.broken.iter().map(|(cid, _)| *cid).collect::<Vec<_>>(),
+            verified
+                .broken
+                .iter()
+                .map(|broken| broken.cid)
+                .collect::<Vec<_>>(),
             [Cid::blob(hash)]
         );
         assert_eq!(verified.blobs, 2);

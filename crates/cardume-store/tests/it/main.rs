@@ -4,5 +4,7 @@
 mod fetch;
 mod import;
 mod keep;
+mod repair;
+mod room;
 mod stand;
 mod stress;

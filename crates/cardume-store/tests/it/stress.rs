@@ -54,7 +54,7 @@ fn readers_never_see_wrong_bytes_while_everything_goes_on() {
                             assert_eq!(&read(store, hash), content);
                         }
                         store.settle().unwrap();
-                        store.collect().unwrap();
+                        store.collect(&()).unwrap();
                     }
                 })
             })
@@ -102,7 +102,12 @@ fn a_full_disk_is_told_before_anything_comes_and_harms_nothing() {
         return;
     };
     let database = Arc::new(redb::Database::create(stand.path("other")).unwrap());
-    let store = Store::open(&at.join("store"), database, &Config::default()).unwrap();
+    // Without a floor, so that the disk itself has the word.
+    let config = Config {
+        keep_free: Some(cardume_units::Size::bytes(0)),
+        ..Config::default()
+    };
+    let store = Store::open(&at.join("store"), database, &config).unwrap();
     let kept = bytes(100_000, 1);
     store.put(Cid::blob(Hash::of(&kept)), &kept).unwrap();
     store.settle().unwrap();
@@ -112,7 +117,7 @@ fn a_full_disk_is_told_before_anything_comes_and_harms_nothing() {
         .fetch(hash, large.len() as u64, Target::Store)
         .err()
         .unwrap();
-    assert!(matches!(error, WriteError::NoSpace { .. }), "{error}");
+    assert!(matches!(error, WriteError::Floor { .. }), "{error}");
     let target = Target::File {
         temporary: at.join("name.part"),
         path: at.join("name"),
@@ -123,7 +128,7 @@ fn a_full_disk_is_told_before_anything_comes_and_harms_nothing() {
     let path = stand.write("large", &large);
     let error = store.import(&path, Mode::Copy, &()).unwrap_err();
     assert!(
-        matches!(error, ImportError::Write(WriteError::NoSpace { .. })),
+        matches!(error, ImportError::Write(WriteError::Floor { .. })),
         "{error}"
     );
     let mut upload = store.upload().unwrap();
@@ -131,7 +136,10 @@ fn a_full_disk_is_told_before_anything_comes_and_harms_nothing() {
         .chunks(MIB)
         .find_map(|chunk| upload.write(chunk).err())
         .unwrap();
-    assert!(matches!(error, WriteError::NoSpace { .. }), "{error}");
+    assert!(
+        matches!(error, WriteError::NoSpace { .. } | WriteError::Floor { .. }),
+        "{error}"
+    );
     drop(upload);
     // What was there is served, and there is room again.
     assert_eq!(read(&store, Hash::of(&kept)), kept);

@@ -5,7 +5,7 @@ use cardume_content::{Cid, Link};
 use clap::{Args, Subcommand};
 use multiaddr::Multiaddr;
 
-use super::{content, get::Patience, wait};
+use super::{care, content, get::Patience, wait};
 use crate::{
     failure::Ended,
     out::Out,
@@ -50,6 +50,15 @@ pub(crate) enum Command {
         /// What was shared or fetched
         #[arg(value_name = "LINK|CID")]
         roots: Vec<Link>,
+    },
+    Repair(care::RepairOptions),
+    /// Delete what nothing needs any more, and tell how much that was
+    Gc,
+    /// Tell what content takes on the disk, and what of it others share
+    Du {
+        /// What was shared or fetched; everything without one
+        #[arg(value_name = "LINK|CID")]
+        root: Option<Link>,
     },
     /// Forget something shared or fetched; files in place stay where they are
     Rm {
@@ -110,6 +119,9 @@ pub(super) async fn run(reach: Reach<'_>, command: Command) -> anyhow::Result<()
             Ok(out.either(&stat, || describe(&stat))?)
         }
         Command::Verify { roots } => verify(&client, &roots, out).await,
+        Command::Repair(options) => care::repair(&client, options, out).await,
+        Command::Gc => care::gc(&client, out).await,
+        Command::Du { root } => care::du(&client, root.as_ref(), out).await,
         Command::Rm { roots } => {
             each(roots, ("held", false), out, async |cid| client.remove(cid).await).await
         }
@@ -247,18 +259,14 @@ async fn verify(client: &Client, roots: &[Link], out: &Out) -> anyhow::Result<()
         all.broken.extend(verified.broken);
     }
     out.either(&all, || {
-        let broken: String = all
-            .broken
-            .iter()
-            .map(|one| format!("{}\t{}\n", one.cid, one.reason))
-            .collect();
+        let broken = care::lines(&all.broken);
         format!("{broken}{} in {}", size(all.bytes), count(all.blobs, "blob"))
     })?;
     if all.broken.is_empty() {
         return Ok(());
     }
     let message = format!(
-        "{} changed; share or get again",
+        "{} broken; see cardume file repair",
         count(all.broken.len() as u64, "blob")
     );
     Err(Ended::code(cardume_api::Code::Corrupt, message).into())

@@ -1,4 +1,5 @@
 //! The commands, one noun a file.
+mod care;
 mod configuration;
 mod content;
 mod documents;

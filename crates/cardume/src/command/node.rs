@@ -12,7 +12,7 @@ use super::wait;
 use crate::{
     failure::Ended,
     reach::{Reach, probe},
-    text::{count, span},
+    text::{clean, count, size, span},
 };
 
 /// Time between two looks at a daemon that is coming or going.
@@ -113,10 +113,9 @@ fn tell(reach: Reach<'_>, status: &Status) -> anyhow::Result<()> {
             text += &format!("share       {}\n", describe(share));
         }
         text += &format!("rates       {}\n", super::rates::summary(&status.rates));
-        text + &format!(
-            "operations  {}\ndata        {}",
-            status.operations, status.data_dir
-        )
+        text += &format!("operations  {}\n", status.operations);
+        text += &stored(status);
+        text + &format!("data        {}", status.data_dir)
     })?;
     Ok(())
 }
@@ -131,6 +130,32 @@ fn describe(share: &Share) -> String {
         "{name} {state} {id} {path}, {}{problem}",
         count(share.files, "file")
     )
+}
+
+/// How the store is, and what configuration wants fetched.
+fn stored(status: &Status) -> String {
+    let mut text = String::new();
+    if let Some(store) = &status.store {
+        let quota = store.quota.map(|quota| format!(" of {}", size(quota)));
+        text += &format!("store       {}{}\n", size(store.used), quota.unwrap_or_default());
+        if let Some(problem) = &store.problem {
+            text += &format!("            read-only: {}\n", clean(problem));
+        }
+    }
+    for fetch in &status.fetches {
+        let state = fetch.state.as_str();
+        text += &format!(
+            "fetch       {}: {state}, {} of {}",
+            fetch.name,
+            size(fetch.done),
+            size(fetch.size)
+        );
+        text += &format!(", to {}\n", clean(&fetch.to));
+        if let Some(problem) = &fetch.problem {
+            text += &format!("            {}\n", clean(problem));
+        }
+    }
+    text
 }
 
 /// The node's peer id

@@ -218,6 +218,25 @@ fn places(config: &Config, found: &mut Findings) {
         let hint = Some("begin it with /, or write credential:NAME");
         found.add(&["identity", "key_file"], reason, hint);
     }
+    let mut places = BTreeMap::new();
+    for (name, fetch) in &config.fetch {
+        if let Err(error) = fetch.from.parse::<cardume_content::Link>() {
+            let reason = format!("{:?} is no link and no CID: {error}", fetch.from);
+            found.add(&["fetch", name, "from"], reason, None);
+        }
+        if !fetch.to.is_absolute() || fetch.to.file_name().is_none() {
+            let reason = format!("{:?} is not absolute, or has no name", fetch.to);
+            found.add(&["fetch", name, "to"], reason, Some("write /directory/name"));
+        }
+        if let Some(other) = places.insert(&fetch.to, name) {
+            let reason = format!("[fetch.{other}] goes there too");
+            found.add(
+                &["fetch", name, "to"],
+                reason,
+                Some("give each a place of its own"),
+            );
+        }
+    }
     if let Some(listen) = &config.control.listen {
         match listen.strip_prefix("unix:") {
             Some(path) if path.len() > MAX_SOCKET_PATH => {

@@ -461,15 +461,21 @@ fn the_example_is_the_default_both_as_it_is_and_with_every_key_taken_in() {
         .config;
     // Keys that are not set by default show an example instead.
     let default = Config::default();
-    for named in [config.share.len(), config.peer.len(), config.rates.schedule.len()] {
+    for named in [
+        config.share.len(),
+        config.fetch.len(),
+        config.peer.len(),
+        config.rates.schedule.len(),
+    ] {
         assert_eq!(named, 1);
     }
     config.share.clear();
+    config.fetch.clear();
     config.peer.clear();
     config.rates.schedule.clear();
     config.node = default.node.clone();
     config.identity = default.identity.clone();
-    config.store.quota = default.store.quota;
+    config.store = default.store.clone();
     config.control = default.control.clone();
     assert_eq!(config, default);
 }
