@@ -5,7 +5,7 @@ use std::{iter, time::Duration};
 use anyhow::Context;
 use bytes::Bytes;
 use cardume_content::{Cid, Hash};
-use cardume_transfer::{Behaviour, Config, Handle, Request, Response, Server};
+use cardume_transfer::{Behaviour, Config, Handle, Request, Response, Server, rates};
 use cardume_transport::Timeouts;
 use futures::{StreamExt, TryStreamExt, stream};
 use libp2p_core::{Multiaddr, upgrade::Version};
@@ -59,7 +59,7 @@ fn node() -> anyhow::Result<(Swarm<Behaviour>, Handle, Server)> {
         accept: PATIENCE,
     };
     let transport = cardume_transport::build(&key, timeouts)?;
-    let (behaviour, handle, server) = Config::default().build("main");
+    let (behaviour, handle, server) = Config::default().build("main", rates::Handle::unlimited());
     // As the node's own swarm.
     let config = libp2p_swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(PATIENCE)
