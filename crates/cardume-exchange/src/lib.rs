@@ -73,6 +73,7 @@ impl Config {
             known: known.clone(),
             board: board.clone(),
             waiting: Arc::new(Semaphore::new(self.max_waiting)),
+            buffers: cardume_transfer::Buffers::default(),
         };
         let finder = sources::Finder {
             transfer,

@@ -7,7 +7,7 @@ use std::{
 use cardume_content::{Cid, GROUP, PIECE, PieceSet, pieces::piece_count, slice};
 use cardume_store::{Presence, ReadError, Store};
 use cardume_transfer::{
-    Request, Response, SwarmPeer,
+    Buffers, Request, Response, SwarmPeer,
     message::{Item, MAX_ADDRESSES, MAX_PAYLOAD},
 };
 use libp2p_identity::PeerId;
@@ -34,6 +34,7 @@ pub(crate) struct Answerer {
     pub(crate) known: Arc<Known>,
     pub(crate) board: Arc<Board>,
     pub(crate) waiting: Arc<Semaphore>,
+    pub(crate) buffers: Buffers,
 }
 
 /// Whether a peer may have some content: everybody who could connect may have everything that is shared. Rules on who
@@ -57,7 +58,9 @@ impl Answerer {
         match request {
             Request::Get { cid, ranges } => {
                 self.known.saw(cid, peer, Instant::now());
-                self.on_disk(cid, move |store| get(store, cid, &ranges)).await
+                let buffers = self.buffers.clone();
+                self.on_disk(cid, move |store| get(store, cid, &ranges, &buffers))
+                    .await
             }
             Request::GetMany { cids } => {
                 let Some(first) = cids.first().copied() else {
@@ -167,7 +170,12 @@ fn have(store: &Store, cid: Cid) -> Result<Response, ReadError> {
 }
 
 /// Slices of all ranges, or nothing: an asker has no use for a part of what it asked.
-fn get(store: &Store, cid: Cid, ranges: &[std::ops::Range<u64>]) -> Result<Response, ReadError> {
+fn get(
+    store: &Store,
+    cid: Cid,
+    ranges: &[std::ops::Range<u64>],
+    buffers: &Buffers,
+) -> Result<Response, ReadError> {
     let size = match store.presence(cid.hash())? {
         Presence::Absent => return Err(ReadError::NotFound),
         Presence::Complete { size } | Presence::Partial { size, .. } => size,
@@ -182,9 +190,9 @@ fn get(store: &Store, cid: Cid, ranges: &[std::ops::Range<u64>]) -> Result<Respo
     }
     let mut slices = Vec::with_capacity(ranges.len());
     for range in ranges {
-        let mut slice = Vec::with_capacity(usize::try_from(asked(range)).unwrap_or(0));
+        let mut slice = buffers.empty(usize::try_from(asked(range)).unwrap_or(0));
         store.slice(cid.hash(), range.clone(), &mut slice)?;
-        slices.push(slice.into());
+        slices.push(slice.freeze());
     }
     Ok(Response::Slices { size, slices })
 }

@@ -5,7 +5,7 @@ use cardume_behaviour::Driven;
 use libp2p_request_response as request_response;
 
 use crate::{
-    Behaviour, Handle, Server, Transfer,
+    Behaviour, Buffers, Handle, Server, Transfer,
     inbound::Serves,
     lines::Lines,
     message::HAVE_WAIT,
@@ -62,7 +62,7 @@ impl Config {
         let timeout = self.request_timeout.get();
         let lines = Lines::default();
         let inner = Inner::with_codec(
-            Codec::new(timeout, rates.clone(), lines.clone()),
+            Codec::new(timeout, rates.clone(), lines.clone(), Buffers::default()),
             [(wire::protocol(network), request_response::ProtocolSupport::Full)],
             request_response::Config::default()
                 .with_request_timeout(timeout * WHOLE + HAVE_WAIT + BACKSTOP)

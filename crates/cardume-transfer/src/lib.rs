@@ -13,6 +13,7 @@
 //! * A peer that cannot be reached, or is slow, takes slots of its own and not those of others.
 //! * Content goes as fast as [`rates`] allow, and questions never wait behind it.
 mod awaited;
+mod buffers;
 mod config;
 mod driver;
 mod error;
@@ -30,6 +31,7 @@ pub mod wire;
 
 pub use self::{
     awaited::Backlog,
+    buffers::{Buffer, Buffers},
     config::Config,
     driver::{Behaviour, Event, Transfer},
     error::RequestError,

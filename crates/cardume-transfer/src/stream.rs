@@ -13,7 +13,7 @@ use libp2p_swarm::StreamProtocol;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Request, Response, lines::Lines, paced::Paced, rates, wire};
+use crate::{Buffers, Request, Response, lines::Lines, paced::Paced, rates, wire};
 
 /// Time for a peer to send its request once it has opened a stream; a request is one small message.
 const READ_REQUEST: Duration = Duration::from_secs(10);
@@ -74,6 +74,8 @@ pub struct Codec {
     patience: Duration,
     rates: rates::Handle,
     lines: Lines,
+    /// What responses are read into.
+    buffers: Buffers,
     running: Option<Running>,
 }
 
@@ -90,12 +92,13 @@ struct Running {
 }
 
 impl Codec {
-    pub(crate) fn new(patience: Duration, rates: rates::Handle, lines: Lines) -> Self {
+    pub(crate) fn new(patience: Duration, rates: rates::Handle, lines: Lines, buffers: Buffers) -> Self {
         Self {
             wire: wire::Codec,
             patience,
             rates,
             lines,
+            buffers,
             running: None,
         }
     }
@@ -104,7 +107,12 @@ impl Codec {
 impl Clone for Codec {
     /// Makes the codec of another stream.
     fn clone(&self) -> Self {
-        Self::new(self.patience, self.rates.clone(), self.lines.clone())
+        Self::new(
+            self.patience,
+            self.rates.clone(),
+            self.lines.clone(),
+            self.buffers.clone(),
+        )
     }
 }
 
@@ -122,12 +130,13 @@ impl Running {
         io: &mut T,
         rates: &rates::Handle,
         lines: &Lines,
+        buffers: &Buffers,
     ) -> io::Result<Response> {
         let mut io = Paced::free(io, self.patience).with_first(self.first);
         if self.max_payload > 0 {
             io = io.through(rates.download(), self.peer, lines.of_peer(&self.peer));
         }
-        wire::read_response(&mut io, self.max_payload).await
+        wire::read_response(&mut io, self.max_payload, buffers).await
     }
 }
 
@@ -149,7 +158,11 @@ impl request_response::Codec for Codec {
         T: AsyncRead + Unpin + Send,
     {
         let response = match &self.running {
-            Some(running) => running.run(running.read(io, &self.rates, &self.lines)).await?,
+            Some(running) => {
+                running
+                    .run(running.read(io, &self.rates, &self.lines, &self.buffers))
+                    .await?
+            }
             None => self.wire.read_response(protocol, io).await?,
         };
         Ok(Reply::free(response))

@@ -19,7 +19,7 @@ use futures::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use libp2p_request_response as request_response;
 use libp2p_swarm::StreamProtocol;
 
-use crate::{Request, Response, message::MAX_PAYLOAD};
+use crate::{Buffers, Request, Response, message::MAX_PAYLOAD};
 
 /// Bytes of a request's header, at most.
 pub const MAX_REQUEST: usize = 64 * 1024;
@@ -57,7 +57,7 @@ impl request_response::Codec for Codec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        read_response(io, MAX_PAYLOAD).await
+        read_response(io, MAX_PAYLOAD, &Buffers::default()).await
     }
 
     async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Request) -> io::Result<()>
@@ -86,11 +86,16 @@ impl request_response::Codec for Codec {
     }
 }
 
-/// Reads a response whose payload, as far as the reader knows, needs at most `max_payload` bytes.
+/// Reads a response whose payload, as far as the reader knows, needs at most `max_payload` bytes, into one of
+/// `buffers`.
 ///
 /// # Errors
 /// `InvalidData` when the bytes are no response; `UnexpectedEof` when they end early.
-pub async fn read_response<T: AsyncRead + Unpin>(io: &mut T, max_payload: u64) -> io::Result<Response> {
+pub async fn read_response<T: AsyncRead + Unpin>(
+    io: &mut T,
+    max_payload: u64,
+    buffers: &Buffers,
+) -> io::Result<Response> {
     let header = response::Header::decode(&frame::read(io, MAX_RESPONSE).await?)?;
     let len = header.payload_len();
     if len as u64 > max_payload {
@@ -98,7 +103,7 @@ pub async fn read_response<T: AsyncRead + Unpin>(io: &mut T, max_payload: u64) -
             "a payload of {len} bytes; at most {max_payload} are needed"
         )));
     }
-    let payload = frame::read_payload(io, len).await?;
+    let payload = frame::read_payload(io, len, buffers).await?;
     frame::read_end(io).await?;
     Ok(header.join(payload))
 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures::{AsyncRead, AsyncReadExt as _};
 
 use super::{invalid, refused};
+use crate::Buffers;
 
 /// Bytes of the longest length that is read: 28 bits, more than any bound here.
 const LEN_BYTES: u32 = 4;
@@ -23,10 +24,14 @@ pub(super) async fn read<T: AsyncRead + Unpin>(io: &mut T, max: usize) -> io::Re
 }
 
 /// Reads exactly `len` bytes, which the caller has bounded.
-pub(super) async fn read_payload<T: AsyncRead + Unpin>(io: &mut T, len: usize) -> io::Result<Bytes> {
-    let mut payload = vec![0; len];
+pub(super) async fn read_payload<T: AsyncRead + Unpin>(
+    io: &mut T,
+    len: usize,
+    buffers: &Buffers,
+) -> io::Result<Bytes> {
+    let mut payload = buffers.of(len);
     io.read_exact(&mut payload).await?;
-    Ok(payload.into())
+    Ok(payload.freeze())
 }
 
 /// Waits until the sender has closed its half, and refuses anything before that.
