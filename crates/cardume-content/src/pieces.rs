@@ -124,6 +124,31 @@ impl PieceSet {
             .take_while(|index| *index < self.len)
     }
 
+    /// Walks the pieces in both sets: from `start` on in order, then those before it.
+    pub fn iter_shared<'a>(&'a self, other: &'a Self, start: u64) -> impl Iterator<Item = u64> + 'a {
+        let words = self.words.len().min(other.words.len()) as u64;
+        let first = start / 64;
+        let after = u64::MAX.checked_shl((start % 64) as u32).unwrap_or(0);
+        let in_word = move |number: u64, keep: u64| {
+            let shared = self
+                .words
+                .get(number as usize)
+                .zip(other.words.get(number as usize));
+            bits(shared.map_or(0, |(mine, theirs)| mine & theirs & keep), number)
+        };
+        let rest = (first + 1..words).chain(0..first.min(words));
+        in_word(first, after)
+            .chain(rest.flat_map(move |number| in_word(number, u64::MAX)))
+            .chain(in_word(first, !after))
+    }
+
+    /// Walks the pieces in this set and not in `other`, in order.
+    pub fn iter_beyond<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = u64> + 'a {
+        let theirs = other.words.iter().copied().chain(std::iter::repeat(0));
+        let words = self.words.iter().zip(theirs).zip(0..);
+        words.flat_map(|((mine, theirs), number)| bits(mine & !theirs, number))
+    }
+
     /// Runs `[start, end)` in order: the compact form on the wire.
     pub fn runs(&self) -> Vec<Range<u64>> {
         let mut runs = Vec::new();

@@ -72,6 +72,17 @@ proptest! {
         prop_assert!(both.iter().eq(union.iter().copied()));
         prop_assert_eq!(both.count(), union.len() as u64);
 
+        let beyond: Vec<u64> = model.iter().copied().filter(|index| !other.contains(*index)).collect();
+        prop_assert_eq!(set.iter_beyond(&other).collect::<Vec<_>>(), beyond);
+        for start in [0, 1, 63, 64, len / 2, len] {
+            let shared = || model.iter().copied().filter(|index| other.contains(*index));
+            let expected: Vec<u64> = shared()
+                .filter(|index| *index >= start)
+                .chain(shared().filter(|index| *index < start))
+                .collect();
+            prop_assert_eq!(set.iter_shared(&other, start).collect::<Vec<_>>(), expected);
+        }
+
         prop_assert!(set.iter().eq(model.iter().copied()));
         prop_assert!(set.iter_missing().eq((0..len).filter(|index| !model.contains(index))));
         prop_assert_eq!(set.count(), model.len() as u64);
