@@ -15,6 +15,7 @@ mod daemon;
 mod failure;
 mod inherited;
 mod inside;
+mod memory;
 mod out;
 mod progress;
 mod reach;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     keep_freed_memory();
     let environment = Environment::of_process();
     inherited::keep_from_children();
+    memory::keep_together();
     // Before anything that could make a connection: libp2p would otherwise panic at the first QUIC handshake.
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
