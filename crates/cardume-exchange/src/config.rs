@@ -14,7 +14,7 @@ pub struct Config {
     pub max_peers: usize,
     /// Requests in flight to one peer, at most; the window follows its speed.
     pub max_window: usize,
-    /// Requests in flight of one fetch over all its peers: each holds at most 4 MiB of memory.
+    /// Requests in flight of all fetches over all their peers: each holds about 1 MiB of memory.
     pub max_in_flight: usize,
     /// Large files of a directory being fetched at the same time.
     pub max_open_files: usize,
@@ -50,7 +50,7 @@ impl Default for Config {
             max_reads: 64,
             max_peers: 16,
             max_window: 12,
-            max_in_flight: 48,
+            max_in_flight: 32,
             max_open_files: 8,
             read_ahead: 16,
             max_serving: 32,

@@ -28,7 +28,8 @@ mod lay;
 mod plan;
 mod read;
 mod repair;
-mod schedule;
+pub mod schedule;
+mod sending;
 mod serve;
 mod server;
 mod sources;
@@ -74,6 +75,7 @@ impl Config {
             board: board.clone(),
             waiting: Arc::new(Semaphore::new(self.max_waiting)),
             buffers: cardume_transfer::Buffers::default(),
+            sending: Arc::default(),
         };
         let finder = sources::Finder {
             transfer,
@@ -81,6 +83,7 @@ impl Config {
             connect,
             local,
             known,
+            in_flight: Arc::default(),
         };
         let server = Server {
             config: Arc::new(self.clone()),

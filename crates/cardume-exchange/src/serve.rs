@@ -17,12 +17,17 @@ use crate::{
     announce::Board,
     disk::Disk,
     known::{self, Known},
+    sending::Sending,
 };
 
 /// How long an answer is held back for a change; well below what the asker waits.
 const MAX_WAIT: Duration = Duration::from_secs(25);
 /// When to come back if too many are being answered.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
+/// … and if others are bringing the blob to everybody.
+const CROWD_RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Bytes expected of an answer with many blobs, which tells its size only when it has been read.
+const MANY: u64 = 2 * PIECE;
 /// How long learning the other peers' addresses may take.
 const ADDRESSES_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -35,6 +40,7 @@ pub(crate) struct Answerer {
     pub(crate) board: Arc<Board>,
     pub(crate) waiting: Arc<Semaphore>,
     pub(crate) buffers: Buffers,
+    pub(crate) sending: Arc<Sending>,
 }
 
 /// Whether a peer may have some content: everybody who could connect may have everything that is shared. Rules on who
@@ -57,16 +63,28 @@ impl Answerer {
         }
         match request {
             Request::Get { cid, ranges } => {
-                self.known.saw(cid, peer, Instant::now());
                 let buffers = self.buffers.clone();
-                self.on_disk(cid, move |store| get(store, cid, &ranges, &buffers))
-                    .await
+                let now = Instant::now();
+                self.known.saw(cid, peer, now);
+                if !self.sending.admits(cid, peer, now) {
+                    return Response::Busy {
+                        retry_after: CROWD_RETRY_AFTER,
+                    };
+                }
+                let lengths = ranges.iter().map(|range| range.end.saturating_sub(range.start));
+                let room = self
+                    .sending
+                    .room(peer, lengths.fold(0, u64::saturating_add))
+                    .await;
+                let read = self.on_disk(cid, move |store| get(store, cid, &ranges, &buffers));
+                room.with(read.await)
             }
             Request::GetMany { cids } => {
                 let Some(first) = cids.first().copied() else {
                     return Response::NotFound;
                 };
-                self.on_disk(first, move |store| Ok(get_many(store, &cids))).await
+                let room = self.sending.room(peer, MANY).await;
+                room.with(self.on_disk(first, move |store| Ok(get_many(store, &cids))).await)
             }
             Request::Have { cid, since } => {
                 self.known.saw(cid, peer, Instant::now());

@@ -2,7 +2,7 @@
 //! sources know of.
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 
@@ -42,6 +42,8 @@ pub(crate) struct Finder {
     pub(crate) connect: cardume_connect::Handle,
     pub(crate) local: PeerId,
     pub(crate) known: Arc<Known>,
+    /// Requests for content on their way, of all fetches.
+    pub(crate) in_flight: Arc<AtomicUsize>,
 }
 
 /// A peer that says it has the root, or some of it.

@@ -8,7 +8,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     ops::Range,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -38,6 +38,8 @@ mod peers;
 
 /// Answers being verified or waiting for it; more stay with their peers.
 const MAX_CHECKS: usize = 8;
+/// Requests for content that each fetch may have on their way, however much the others have.
+const MIN_IN_FLIGHT: usize = 2;
 /// Pause before peers are asked again for small blobs they did not have.
 const FORGIVE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -109,6 +111,9 @@ pub(crate) struct Download {
     schedule: Schedule,
     pub(crate) tally: Tally,
     max_peers: usize,
+    max_in_flight: usize,
+    /// Requests for content on their way, as told to the other fetches.
+    in_flight: usize,
     claims: HashMap<PeerId, Found>,
     blobs: HashMap<BlobId, BlobState>,
     items: HashMap<ItemId, ItemState>,
@@ -123,6 +128,12 @@ pub(crate) struct Download {
     forgiven: Instant,
 }
 
+impl Drop for Download {
+    fn drop(&mut self) {
+        self.count_in_flight(0);
+    }
+}
+
 impl Download {
     pub(crate) fn new(
         root: Cid,
@@ -133,6 +144,7 @@ impl Download {
         config: &Config,
         deadline: Option<Duration>,
     ) -> Self {
+        let local = finder.local;
         let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), root);
         let bounds = Bounds {
             window: config.max_window,
@@ -143,9 +155,11 @@ impl Download {
             sources: Sources::new(finder.clone(), root, peers),
             finder,
             disk,
-            schedule: Schedule::new(bounds, seed),
+            schedule: Schedule::new(local, bounds, seed),
             tally,
             max_peers: config.max_peers.max(1),
+            max_in_flight: config.max_in_flight,
+            in_flight: 0,
             claims: HashMap::new(),
             blobs: HashMap::new(),
             items: HashMap::new(),
@@ -177,7 +191,12 @@ impl Download {
         self.last_id += 1;
         let id = self.last_id;
         let now = Instant::now();
-        self.schedule.add_blob(id, only_focus, now);
+        let salt = cid
+            .hash()
+            .as_bytes()
+            .first_chunk()
+            .map_or(0, |salt| u64::from_le_bytes(*salt));
+        self.schedule.add_blob(id, salt, only_focus, now);
         let state = BlobState {
             cid,
             expected,
@@ -264,14 +283,26 @@ impl Download {
     }
 
     fn send_orders(&mut self, now: Instant) {
+        let all = self.finder.in_flight.clone();
+        let others = all.load(Ordering::Relaxed).saturating_sub(self.in_flight);
+        let room = self.max_in_flight.saturating_sub(others);
+        self.schedule.limit(room.max(MIN_IN_FLIGHT));
         while self.checks.len() < MAX_CHECKS {
             let transfer = &self.finder.transfer;
             self.schedule.hold_back(|peer| transfer.backlog(peer, PIECE));
             let Some(order) = self.schedule.next(now) else {
-                return;
+                break;
             };
             self.send(order);
         }
+        self.count_in_flight(self.schedule.in_flight());
+    }
+
+    /// Tells the other fetches how much is on its way for this one.
+    fn count_in_flight(&mut self, now: usize) {
+        let all = &self.finder.in_flight;
+        all.fetch_add(now, Ordering::Relaxed);
+        all.fetch_sub(std::mem::replace(&mut self.in_flight, now), Ordering::Relaxed);
     }
 
     fn send(&mut self, order: Order) {

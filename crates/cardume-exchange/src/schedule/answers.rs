@@ -8,7 +8,7 @@ use super::{Ask, BlobId, ItemId, Refusal, Schedule, Sent, Ticket};
 
 impl Schedule {
     /// Takes in what a peer holds. `false`: it lies.
-    pub(crate) fn on_have(
+    pub fn on_have(
         &mut self,
         ticket: Ticket,
         now: Instant,
@@ -28,7 +28,7 @@ impl Schedule {
     }
 
     /// Tells what a peer holds of a blob, learnt elsewhere. `false`: it lies.
-    pub(crate) fn know(
+    pub fn know(
         &mut self,
         peer: &PeerId,
         id: BlobId,
@@ -44,7 +44,7 @@ impl Schedule {
     /// Notes an answer with content, which is then verified: [`verified`](Self::verified) or [`ban`](Self::ban) follow.
     ///
     /// The piece stays off the list meanwhile.
-    pub(crate) fn on_content(&mut self, ticket: Ticket, now: Instant) {
+    pub fn on_content(&mut self, ticket: Ticket, now: Instant) {
         let Some(sent) = self.sent.get_mut(&ticket) else {
             return;
         };
@@ -70,7 +70,7 @@ impl Schedule {
     }
 
     /// Notes a piece that is verified and written; returns requests that are not needed any more.
-    pub(crate) fn verified(&mut self, id: BlobId, piece: u64) -> Vec<Ticket> {
+    pub fn verified(&mut self, id: BlobId, piece: u64) -> Vec<Ticket> {
         let Some(blob) = self.blobs.get_mut(&id) else {
             return Vec::new();
         };
@@ -80,12 +80,12 @@ impl Schedule {
     }
 
     /// Notes an item that is verified and kept; whether it was still wanted.
-    pub(crate) fn item_verified(&mut self, id: ItemId) -> bool {
+    pub fn item_verified(&mut self, id: ItemId) -> bool {
         self.pool.remove(id)
     }
 
     /// Ends a `Many`: what it did not bring is open again; of the rest, `lacking` is what the peer does not have.
-    pub(crate) fn end_many(&mut self, ticket: Ticket, now: Instant, lacking: &[ItemId]) {
+    pub fn end_many(&mut self, ticket: Ticket, now: Instant, lacking: &[ItemId]) {
         let Some(sent) = self.sent.remove(&ticket) else {
             return;
         };
@@ -104,14 +104,14 @@ impl Schedule {
     }
 
     /// Ends a request whose answer was of no use, though honest.
-    pub(crate) fn end(&mut self, ticket: Ticket) {
+    pub fn end(&mut self, ticket: Ticket) {
         if let Some(sent) = self.sent.remove(&ticket) {
             self.release(ticket, &sent);
         }
     }
 
     /// Notes that a request brought nothing; `false` if the peer has failed too often and is let go.
-    pub(crate) fn on_refusal(&mut self, ticket: Ticket, now: Instant, refusal: Refusal) -> bool {
+    pub fn on_refusal(&mut self, ticket: Ticket, now: Instant, refusal: Refusal) -> bool {
         let Some(sent) = self.sent.remove(&ticket) else {
             return true;
         };
@@ -176,7 +176,7 @@ impl Schedule {
     }
 
     /// Asks everybody again for small blobs they did not have.
-    pub(crate) fn forgive(&mut self) {
+    pub fn forgive(&mut self) {
         self.pool.forgive();
     }
 }

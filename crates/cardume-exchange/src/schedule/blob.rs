@@ -1,6 +1,6 @@
-//! The pieces of one large blob, and who has which.
+//! One large blob: who has what of it, and which piece goes next.
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     ops::Range,
     time::{Duration, Instant},
 };
@@ -8,17 +8,19 @@ use std::{
 use cardume_content::{PieceSet, pieces::piece_count};
 use libp2p_identity::PeerId;
 
-use super::{Random, Ticket};
+use super::{
+    Random, Ticket,
+    crowd::{self, Crowd, Member},
+    pieces::Pieces,
+};
 
-/// Open pieces looked at for one choice: the rarest of a random sample is rare enough, and cheap to find.
-const SAMPLE: usize = 256;
-/// Open pieces kept at hand; the choice is random among them, so this is also how far writes spread.
-const HORIZON: usize = 16 * 1024;
-/// Requests for one piece at once, in the end game.
-const MAX_COPIES: usize = 2;
-/// Time between two questions to a peer about what it holds.
-const POLL_PAUSE: Duration = Duration::from_millis(500);
-const MAX_POLL_PAUSE: Duration = Duration::from_secs(15);
+/// Time between two questions to a peer about what it holds, for each peer that is asked.
+const POLL_PAUSE: Duration = Duration::from_millis(25);
+const MIN_POLL_PAUSE: Duration = Duration::from_millis(100);
+const MAX_POLL_PAUSE: Duration = Duration::from_millis(500);
+/// … and to one that has nothing; doubled each time.
+const FIRST_PATIENCE: Duration = Duration::from_millis(500);
+const MAX_PATIENCE: Duration = Duration::from_secs(15);
 
 /// What a peer said it holds.
 #[derive(Debug, Clone)]
@@ -34,9 +36,30 @@ struct Holder {
     held: Option<Held>,
     /// Whether its last answer was that it has nothing.
     refused: bool,
+    /// Whether it had everything when it was first asked.
+    is_source: bool,
+    /// When it last had something new.
+    grew: Option<Instant>,
+    /// Its key in the crowd.
+    key: u64,
     /// When to ask again; none while a question is out, or when it has everything.
     ask_at: Option<Instant>,
-    pause: Duration,
+    patience: Duration,
+}
+
+impl Holder {
+    fn is_complete(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.pieces.is_full())
+    }
+
+    fn member(&self) -> Member {
+        let is_fetching = self.held.is_some() && !self.is_complete();
+        Member {
+            key: self.key,
+            is_source: self.is_source,
+            grew: self.grew.filter(|_| is_fetching),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -46,32 +69,15 @@ enum Stage {
         asked: Vec<(Ticket, u64)>,
         proving: bool,
     },
-    Proven(Proven),
-}
-
-#[derive(Debug)]
-struct Proven {
-    size: u64,
-    held: PieceSet,
-    /// Neither here nor on their way, below `frontier`.
-    open: BTreeSet<u64>,
-    frontier: u64,
-    /// On their way or being verified.
-    asked: BTreeMap<u64, Asked>,
-}
-
-/// Requests for one piece.
-#[derive(Debug, Default)]
-struct Asked {
-    live: Vec<Ticket>,
-    /// Overdue: others are asked, but a late answer still counts.
-    late: Vec<Ticket>,
+    Proven(Pieces),
 }
 
 #[derive(Debug)]
 pub(super) struct Blob {
+    salt: u64,
     holders: BTreeMap<PeerId, Holder>,
     stage: Stage,
+    crowd: Crowd,
     /// Pieces a reader waits for: these go first and in order.
     focus: Option<Range<u64>>,
     /// Whether nothing outside the focus is wanted.
@@ -79,13 +85,16 @@ pub(super) struct Blob {
 }
 
 impl Blob {
-    pub(super) fn new(only_focus: bool) -> Self {
+    /// `salt` is the same at every node, and another for every blob.
+    pub(super) fn new(me: &PeerId, salt: u64, only_focus: bool) -> Self {
         Self {
+            salt,
             holders: BTreeMap::new(),
             stage: Stage::Unproven {
                 asked: Vec::new(),
                 proving: false,
             },
+            crowd: Crowd::new(crowd::key(me, salt)),
             focus: None,
             only_focus,
         }
@@ -93,16 +102,17 @@ impl Blob {
 
     /// Believes `size`; `held` is here already. Returns those who claimed something else.
     pub(super) fn start(&mut self, size: u64, held: PieceSet) -> Vec<PeerId> {
-        self.stage = Stage::Proven(Proven {
-            size,
-            held,
-            open: BTreeSet::new(),
-            frontier: 0,
-            asked: BTreeMap::new(),
-        });
-        let lied = |holder: &Holder| holder.held.as_ref().is_some_and(|held| held.size != size);
-        let liars = self.holders.iter().filter(|(_, holder)| lied(holder));
-        liars.map(|(peer, _)| *peer).collect()
+        let mut pieces = Pieces::new(size, held);
+        let mut liars = Vec::new();
+        for (peer, holder) in &self.holders {
+            match &holder.held {
+                Some(held) if held.size == size => pieces.recount(None, Some(&held.pieces)),
+                Some(_) => liars.push(*peer),
+                None => {}
+            }
+        }
+        self.stage = Stage::Proven(pieces);
+        liars
     }
 
     pub(super) fn set_focus(&mut self, focus: Range<u64>) {
@@ -123,16 +133,21 @@ impl Blob {
     // -- who has what
 
     pub(super) fn add_peer(&mut self, peer: PeerId, now: Instant) {
-        self.holders.entry(peer).or_insert(Holder {
+        self.holders.entry(peer).or_insert_with(|| Holder {
             held: None,
             refused: false,
+            is_source: false,
+            grew: None,
+            key: crowd::key(&peer, self.salt),
             ask_at: Some(now),
-            pause: POLL_PAUSE,
+            patience: FIRST_PATIENCE,
         });
     }
 
     pub(super) fn drop_peer(&mut self, peer: &PeerId) {
-        self.holders.remove(peer);
+        let holder = self.holders.remove(peer);
+        self.recount(holder.and_then(|holder| holder.held).as_ref(), None);
+        self.crowd.changed();
     }
 
     /// The question that is due to `peer`: since which version, if any.
@@ -169,27 +184,52 @@ impl Blob {
         {
             return false;
         }
+        let pause = poll_pause(self.holders.len());
         let Some(holder) = self.holders.get_mut(peer) else {
             return true;
         };
-        holder.pause = POLL_PAUSE;
-        holder.ask_at = (!pieces.is_full()).then_some(now + POLL_PAUSE);
-        holder.held = Some(Held {
+        let old = holder.held.take();
+        let is_first = holder.grew.is_none();
+        if old.as_ref().is_none_or(|old| old.pieces.count() < pieces.count()) {
+            holder.grew = Some(now);
+        }
+        holder.is_source |= is_first && pieces.is_full();
+        holder.patience = FIRST_PATIENCE;
+        holder.ask_at = (!pieces.is_full()).then_some(now + pause);
+        holder.refused = false;
+        let held = Held {
             size,
             version,
             pieces,
-        });
-        holder.refused = false;
+        };
+        self.recount(old.as_ref(), Some(&held));
+        if let Some(holder) = self.holders.get_mut(peer) {
+            holder.held = Some(held);
+        }
+        if is_first {
+            self.crowd.changed();
+        }
         true
     }
 
     /// Notes that `peer` has nothing (any more); it is asked again, ever later.
     pub(super) fn lacks(&mut self, peer: &PeerId, now: Instant) {
-        if let Some(holder) = self.holders.get_mut(peer) {
-            holder.held = None;
-            holder.refused = true;
-            holder.ask_at = Some(now + holder.pause);
-            holder.pause = (holder.pause * 2).min(MAX_POLL_PAUSE);
+        let Some(holder) = self.holders.get_mut(peer) else {
+            return;
+        };
+        holder.refused = true;
+        holder.ask_at = Some(now + holder.patience);
+        holder.patience = (holder.patience * 2).min(MAX_PATIENCE);
+        let old = holder.held.take();
+        self.recount(old.as_ref(), None);
+    }
+
+    fn recount(&mut self, old: Option<&Held>, new: Option<&Held>) {
+        if let Stage::Proven(pieces) = &mut self.stage {
+            let of_size = |held: &&Held| held.size == pieces.size;
+            let old = old.filter(of_size).map(|held| &held.pieces);
+            let new = new.filter(of_size).map(|held| &held.pieces);
+            pieces.recount(old, new);
         }
     }
 
@@ -201,66 +241,64 @@ impl Blob {
     // -- what to ask for
 
     /// The next piece to ask `peer` for, as (size, piece).
-    pub(super) fn pick(&mut self, peer: &PeerId, random: &mut Random) -> Option<(u64, u64)> {
-        let Self {
-            holders,
-            stage,
-            focus,
-            only_focus,
-        } = self;
-        let has = &holders.get(peer)?.held.as_ref()?;
-        match stage {
+    pub(super) fn pick(&mut self, peer: &PeerId, now: Instant, random: &mut Random) -> Option<(u64, u64)> {
+        let holder = self.holders.get(peer)?;
+        let has = holder.held.as_ref()?;
+        let pieces = match &self.stage {
             Stage::Unproven { asked, proving } => {
                 let last = piece_count(has.size).saturating_sub(1);
                 let free = !*proving && !asked.iter().any(|(_, size)| *size == has.size);
-                (free && has.pieces.contains(last)).then_some((has.size, last))
+                return (free && has.pieces.contains(last)).then_some((has.size, last));
             }
-            Stage::Proven(proven) => {
-                let wanted = focus
-                    .clone()
-                    .and_then(|focus| proven.first_in(focus, &has.pieces));
-                let wanted = wanted.or_else(|| {
-                    (!*only_focus)
-                        .then(|| proven.rarest(has, holders, random))
-                        .flatten()
-                });
-                wanted.map(|piece| (proven.size, piece))
+            Stage::Proven(pieces) => pieces,
+        };
+        let wanted = self.focus.clone();
+        let wanted = wanted.and_then(|focus| pieces.first_in(focus, &has.pieces));
+        if wanted.is_some() || self.only_focus {
+            return wanted.map(|piece| (pieces.size, piece));
+        }
+        if holder.is_source {
+            self.crowd.look(now, self.holders.values().map(Holder::member));
+            if self.crowd.spares() {
+                let has_finished = |holder: &Holder| !holder.is_source && holder.is_complete();
+                let is_served = self.holders.values().any(has_finished);
+                let piece = deal(pieces, &has.pieces, &mut self.crowd, is_served, now, random);
+                return piece.map(|piece| (pieces.size, piece));
             }
         }
+        let piece = pieces.rarest(&has.pieces, random);
+        piece.map(|piece| (pieces.size, piece))
     }
 
     /// A piece that is on its way from somebody else already, for `peer` to bring as well.
     pub(super) fn pick_again(&self, peer: &PeerId, may: impl Fn(Ticket) -> bool) -> Option<(u64, u64)> {
         let has = self.holders.get(peer)?.held.as_ref()?;
-        let Stage::Proven(proven) = &self.stage else {
+        let Stage::Proven(pieces) = &self.stage else {
             return None;
         };
-        let mut pieces = proven.asked.iter();
-        let (piece, _) = pieces.find(|(piece, asked)| {
-            (1..MAX_COPIES).contains(&asked.live.len())
-                && has.pieces.contains(**piece)
-                && asked.live.iter().chain(&asked.late).all(|ticket| may(*ticket))
-        })?;
-        Some((proven.size, *piece))
+        let piece = pieces.pick_again(&has.pieces, may)?;
+        Some((pieces.size, piece))
+    }
+
+    /// When a source that is spared may be asked for more.
+    pub(super) fn next_extra(&self, now: Instant) -> Option<Instant> {
+        self.crowd.next_extra().filter(|at| *at > now)
     }
 
     /// Whether every missing piece is on its way.
     pub(super) fn is_all_asked(&self) -> bool {
         match &self.stage {
             Stage::Unproven { .. } => false,
-            Stage::Proven(proven) => {
-                self.only_focus || (proven.open.is_empty() && proven.frontier >= proven.held.len())
-            }
+            Stage::Proven(pieces) => self.only_focus || pieces.is_all_asked(),
         }
     }
+
+    // -- what becomes of it
 
     pub(super) fn asked(&mut self, ticket: Ticket, size: u64, piece: u64) {
         match &mut self.stage {
             Stage::Unproven { asked, .. } => asked.push((ticket, size)),
-            Stage::Proven(proven) => {
-                proven.open.remove(&piece);
-                proven.asked.entry(piece).or_default().live.push(ticket);
-            }
+            Stage::Proven(pieces) => pieces.asked(ticket, piece),
         }
     }
 
@@ -268,20 +306,7 @@ impl Blob {
     pub(super) fn unasked(&mut self, ticket: Ticket, piece: u64) {
         match &mut self.stage {
             Stage::Unproven { asked, .. } => asked.retain(|(other, _)| *other != ticket),
-            Stage::Proven(proven) => {
-                let Some(asked) = proven.asked.get_mut(&piece) else {
-                    return;
-                };
-                asked.live.retain(|other| *other != ticket);
-                asked.late.retain(|other| *other != ticket);
-                let (is_live, is_late) = (!asked.live.is_empty(), !asked.late.is_empty());
-                if !is_live && !is_late {
-                    proven.asked.remove(&piece);
-                }
-                if !is_live {
-                    proven.reopen(piece);
-                }
-            }
+            Stage::Proven(pieces) => pieces.unasked(ticket, piece),
         }
     }
 
@@ -289,86 +314,55 @@ impl Blob {
     pub(super) fn overdue(&mut self, ticket: Ticket, piece: u64) {
         match &mut self.stage {
             Stage::Unproven { asked, .. } => asked.retain(|(other, _)| *other != ticket),
-            Stage::Proven(proven) => {
-                let Some(asked) = proven.asked.get_mut(&piece) else {
-                    return;
-                };
-                asked.live.retain(|other| *other != ticket);
-                asked.late.push(ticket);
-                if asked.live.is_empty() {
-                    proven.reopen(piece);
-                }
-            }
+            Stage::Proven(pieces) => pieces.overdue(ticket, piece),
         }
     }
 
     /// Notes that the answer to a request is here and being verified: nobody else need be asked.
     pub(super) fn arrived(&mut self, ticket: Ticket, piece: u64) {
-        if let Stage::Proven(proven) = &mut self.stage
-            && let Some(asked) = proven.asked.get_mut(&piece)
-            && let Some(at) = asked.late.iter().position(|late| *late == ticket)
-        {
-            asked.live.push(asked.late.swap_remove(at));
-            proven.open.remove(&piece);
+        if let Stage::Proven(pieces) = &mut self.stage {
+            pieces.arrived(ticket, piece);
         }
     }
 
     /// Notes a piece that is here and verified; returns the requests that are not needed any more.
     pub(super) fn verified(&mut self, piece: u64) -> Vec<Ticket> {
-        let Stage::Proven(proven) = &mut self.stage else {
-            return Vec::new();
-        };
-        proven.held.insert(piece);
-        proven.open.remove(&piece);
-        let asked = proven.asked.remove(&piece).unwrap_or_default();
-        asked.live.into_iter().chain(asked.late).collect()
+        match &mut self.stage {
+            Stage::Unproven { .. } => Vec::new(),
+            Stage::Proven(pieces) => pieces.verified(piece),
+        }
     }
 }
 
-impl Proven {
-    fn reopen(&mut self, piece: u64) {
-        if !self.held.contains(piece) {
-            self.open.insert(piece);
+/// The next piece to ask a source for that is spared: one of ours that nobody has, or, now and then, the rarest.
+fn deal(
+    pieces: &Pieces,
+    has: &PieceSet,
+    crowd: &mut Crowd,
+    is_served: bool,
+    now: Instant,
+    random: &mut Random,
+) -> Option<u64> {
+    if !is_served && crowd.may_have_ours(now) {
+        match pieces.ours(has, crowd, random) {
+            Some(piece) => return Some(piece),
+            None => crowd.has_none(now),
         }
     }
-
-    /// The first piece of `focus` that nobody has been asked for and that is in `has`.
-    fn first_in(&self, focus: Range<u64>, has: &PieceSet) -> Option<u64> {
-        let end = focus.end.min(self.held.len());
-        (focus.start..end).find(|piece| {
-            !self.held.contains(*piece)
-                && has.contains(*piece)
-                && (!self.asked.contains_key(piece) || self.open.contains(piece))
-        })
+    if !crowd.may_ask_extra(now, pieces.is_idle()) {
+        return None;
     }
-
-    /// The open piece that the fewest peers have, of those in `has`; a random one of equals.
-    fn rarest(&mut self, has: &Held, holders: &BTreeMap<PeerId, Holder>, random: &mut Random) -> Option<u64> {
-        self.refill();
-        let sets: Vec<&PieceSet> = holders
-            .values()
-            .filter_map(|holder| holder.held.as_ref())
-            .filter(|held| held.size == self.size && !held.pieces.is_full())
-            .map(|held| &held.pieces)
-            .collect();
-        let (first, last) = (*self.open.first()?, *self.open.last()?);
-        let start = first + random.below(last - first + 1);
-        let in_turn = self.open.range(start..).chain(self.open.range(..start)).copied();
-        let mine = in_turn.filter(|piece| has.pieces.contains(*piece)).take(SAMPLE);
-        mine.min_by_key(|piece| sets.iter().filter(|set| set.contains(*piece)).count())
+    let piece = pieces.rarest(has, random);
+    if piece.is_some() {
+        crowd.asked_extra(now);
     }
+    piece
+}
 
-    /// Brings in the next missing pieces, so that the choice stays wide without a list of the whole blob.
-    fn refill(&mut self) {
-        if self.open.len() > HORIZON / 2 {
-            return;
-        }
-        while self.open.len() < HORIZON && self.frontier < self.held.len() {
-            let piece = self.frontier;
-            if !self.held.contains(piece) && !self.asked.contains_key(&piece) {
-                self.open.insert(piece);
-            }
-            self.frontier += 1;
-        }
-    }
+/// Many peers are asked less often each, so that the questions of all stay few.
+fn poll_pause(peers: usize) -> Duration {
+    let peers = u32::try_from(peers).unwrap_or(u32::MAX);
+    POLL_PAUSE
+        .saturating_mul(peers)
+        .clamp(MIN_POLL_PAUSE, MAX_POLL_PAUSE)
 }

@@ -18,7 +18,9 @@ use self::{blob::Blob, peer::Peer, random::Random, small::Pool};
 
 mod answers;
 mod blob;
+mod crowd;
 mod peer;
+mod pieces;
 mod random;
 mod small;
 #[cfg(test)]
@@ -26,34 +28,52 @@ mod tests;
 mod turn;
 
 /// A large blob, fetched piece by piece.
-pub(crate) type BlobId = u32;
+pub type BlobId = u32;
 /// A small blob, fetched whole with others.
-pub(crate) type ItemId = u32;
+pub type ItemId = u32;
 /// One request.
-pub(crate) type Ticket = u64;
+pub type Ticket = u64;
 
 /// What to ask a peer for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub enum Ask {
     /// What it holds of a blob.
-    Have { blob: BlobId, since: Option<u64> },
-    /// One piece of a blob that has `size` bytes, or is claimed to.
-    Piece { blob: BlobId, size: u64, piece: u64 },
+    Have {
+        /// Which.
+        blob: BlobId,
+        /// The version that is known; the answer waits for another.
+        since: Option<u64>,
+    },
+    /// One piece of a blob.
+    Piece {
+        /// Which.
+        blob: BlobId,
+        /// Bytes of the blob, as proven, or as this peer claims.
+        size: u64,
+        /// The piece's index.
+        piece: u64,
+    },
     /// Small blobs.
-    Many { items: Vec<ItemId> },
+    Many {
+        /// Which.
+        items: Vec<ItemId>,
+    },
 }
 
 /// A request to be sent now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Order {
-    pub(crate) ticket: Ticket,
-    pub(crate) peer: PeerId,
-    pub(crate) ask: Ask,
+pub struct Order {
+    /// Names the request in what follows.
+    pub ticket: Ticket,
+    /// Who is asked.
+    pub peer: PeerId,
+    /// For what.
+    pub ask: Ask,
 }
 
 /// Why a request brought nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     /// The peer does not have it.
     NotFound,
     /// The peer wants to be asked later.
@@ -64,9 +84,11 @@ pub(crate) enum Refusal {
 
 /// Bounds on what is asked for at once.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    pub(crate) window: usize,
-    pub(crate) in_flight: usize,
+pub struct Bounds {
+    /// Requests for content on their way to one peer, at most.
+    pub window: usize,
+    /// … and to all peers.
+    pub in_flight: usize,
 }
 
 #[derive(Debug)]
@@ -82,7 +104,8 @@ struct Sent {
 
 /// The requests of one fetch over all its peers.
 #[derive(Debug)]
-pub(crate) struct Schedule {
+pub struct Schedule {
+    me: PeerId,
     bounds: Bounds,
     peers: BTreeMap<PeerId, Peer>,
     banned: BTreeSet<PeerId>,
@@ -94,8 +117,10 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    pub(crate) fn new(bounds: Bounds, seed: u64) -> Self {
+    /// Makes an empty schedule for the node `me`; `seed` decides among equals.
+    pub fn new(me: PeerId, bounds: Bounds, seed: u64) -> Self {
         Self {
+            me,
             bounds,
             peers: BTreeMap::new(),
             banned: BTreeSet::new(),
@@ -107,10 +132,20 @@ impl Schedule {
         }
     }
 
+    /// Requests for content that nobody has answered.
+    pub fn in_flight(&self) -> usize {
+        self.sent.values().filter(|sent| sent.share > 0).count()
+    }
+
+    /// Changes how many there may be.
+    pub const fn limit(&mut self, in_flight: usize) {
+        self.bounds.in_flight = in_flight;
+    }
+
     // -- peers
 
     /// Takes a peer in; `false` if it was banned or is known.
-    pub(crate) fn add_peer(&mut self, peer: PeerId, now: Instant) -> bool {
+    pub fn add_peer(&mut self, peer: PeerId, now: Instant) -> bool {
         if self.banned.contains(&peer) || self.peers.contains_key(&peer) {
             return false;
         }
@@ -123,7 +158,7 @@ impl Schedule {
     }
 
     /// Lets a peer go; returns the requests to it, which are void.
-    pub(crate) fn drop_peer(&mut self, peer: &PeerId) -> Vec<Ticket> {
+    pub fn drop_peer(&mut self, peer: &PeerId) -> Vec<Ticket> {
         let of_peer = self.sent.iter().filter(|(_, sent)| sent.peer == *peer);
         let tickets: Vec<Ticket> = of_peer.map(|(ticket, _)| *ticket).collect();
         for ticket in &tickets {
@@ -139,25 +174,28 @@ impl Schedule {
     }
 
     /// Lets a peer go for good: it lied.
-    pub(crate) fn ban(&mut self, peer: PeerId) -> Vec<Ticket> {
+    pub fn ban(&mut self, peer: PeerId) -> Vec<Ticket> {
         self.banned.insert(peer);
         self.drop_peer(&peer)
     }
 
-    pub(crate) fn is_banned(&self, peer: &PeerId) -> bool {
+    /// Tells whether a peer was let go for good.
+    pub fn is_banned(&self, peer: &PeerId) -> bool {
         self.banned.contains(peer)
     }
 
-    pub(crate) fn has_banned(&self) -> bool {
+    /// Tells whether any was.
+    pub fn has_banned(&self) -> bool {
         !self.banned.is_empty()
     }
 
-    pub(crate) fn peer_count(&self) -> usize {
+    /// Number of peers that may be asked.
+    pub fn peer_count(&self) -> usize {
         self.peers.len()
     }
 
     /// Whether there are peers, and all of them say that they have nothing of what is wanted (any more).
-    pub(crate) fn is_refused(&self) -> bool {
+    pub fn is_refused(&self) -> bool {
         let is_refused = !self.blobs.is_empty() && self.blobs.values().all(Blob::is_refused);
         is_refused && self.pool.is_empty() && !self.peers.is_empty()
     }
@@ -165,8 +203,10 @@ impl Schedule {
     // -- work
 
     /// Adds a blob whose size is not known; with `only_focus`, just what [`focus`](Self::focus) names is fetched.
-    pub(crate) fn add_blob(&mut self, id: BlobId, only_focus: bool, now: Instant) {
-        let mut blob = Blob::new(only_focus);
+    ///
+    /// `salt` is the same at every node and another for every blob, such as a part of its hash.
+    pub fn add_blob(&mut self, id: BlobId, salt: u64, only_focus: bool, now: Instant) {
+        let mut blob = Blob::new(&self.me, salt, only_focus);
         for peer in self.peers.keys() {
             blob.add_peer(*peer, now);
         }
@@ -174,27 +214,27 @@ impl Schedule {
     }
 
     /// Starts asking for the pieces of a blob whose size is proven; returns those who claimed another.
-    pub(crate) fn start_blob(&mut self, id: BlobId, size: u64, held: PieceSet) -> Vec<PeerId> {
+    pub fn start_blob(&mut self, id: BlobId, size: u64, held: PieceSet) -> Vec<PeerId> {
         let blob = self.blobs.get_mut(&id);
         blob.map(|blob| blob.start(size, held)).unwrap_or_default()
     }
 
     /// Notes that a claimed size is being checked, or was not proven.
-    pub(crate) fn set_proving(&mut self, id: BlobId, proving: bool) {
+    pub fn set_proving(&mut self, id: BlobId, proving: bool) {
         if let Some(blob) = self.blobs.get_mut(&id) {
             blob.set_proving(proving);
         }
     }
 
     /// Moves the pieces a reader waits for.
-    pub(crate) fn focus(&mut self, id: BlobId, pieces: Range<u64>) {
+    pub fn focus(&mut self, id: BlobId, pieces: Range<u64>) {
         if let Some(blob) = self.blobs.get_mut(&id) {
             blob.set_focus(pieces);
         }
     }
 
     /// Ends the work on a blob; returns requests that are not needed any more.
-    pub(crate) fn remove_blob(&mut self, id: BlobId) -> Vec<Ticket> {
+    pub fn remove_blob(&mut self, id: BlobId) -> Vec<Ticket> {
         self.blobs.remove(&id);
         let of_blob = |sent: &Sent| match sent.ask {
             Ask::Have { blob, .. } | Ask::Piece { blob, .. } => blob == id,
@@ -211,7 +251,7 @@ impl Schedule {
     }
 
     /// Adds a small blob, expected to have this many bytes.
-    pub(crate) fn add_item(&mut self, id: ItemId, expected: u64) {
+    pub fn add_item(&mut self, id: ItemId, expected: u64) {
         self.pool.add(id, expected);
     }
 }

@@ -7,8 +7,8 @@ use super::ItemId;
 
 /// Items of one request, at most (`transfer::MAX_MANY`).
 const MAX_ITEMS: usize = cardume_transfer::message::MAX_MANY;
-/// Expected bytes of one request, at most: what one answer can carry, less its hash trees.
-const MAX_BYTES: u64 = 4 * 1024 * 1024;
+/// Expected bytes of one request, at most: as many as a piece has, so that a window of either takes the same memory.
+const MAX_BYTES: u64 = 1024 * 1024;
 /// Expected bytes below which splitting a rest over several peers costs more round trips than it saves.
 const MIN_BYTES: u64 = 256 * 1024;
 /// Items looked at for one request: with many refused by this peer, the rest is looked at next time.

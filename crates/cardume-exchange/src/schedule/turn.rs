@@ -24,12 +24,12 @@ impl Schedule {
     }
 
     /// The next request to send, if any.
-    pub(crate) fn next(&mut self, now: Instant) -> Option<Order> {
+    pub fn next(&mut self, now: Instant) -> Option<Order> {
         self.next_poll(now).or_else(|| self.next_content(now))
     }
 
     /// When to call [`next`](Self::next) and [`expire`](Self::expire) again, if nothing happens before.
-    pub(crate) fn wake(&self, now: Instant) -> Option<Instant> {
+    pub fn wake(&self, now: Instant) -> Option<Instant> {
         let due = self
             .sent
             .values()
@@ -46,11 +46,12 @@ impl Schedule {
             .values()
             .any(|blob| blob.is_proven() && blob.is_all_asked());
         let tick = end_game.then(|| now + END_GAME_TICK);
-        due.chain(quiet).chain(polls).chain(tick).min()
+        let extra = self.blobs.values().filter_map(|blob| blob.next_extra(now));
+        due.chain(quiet).chain(polls).chain(tick).chain(extra).min()
     }
 
     /// Gives what is overdue to others.
-    pub(crate) fn expire(&mut self, now: Instant) {
+    pub fn expire(&mut self, now: Instant) {
         for (ticket, sent) in &mut self.sent {
             if sent.overdue || sent.due > now {
                 continue;
@@ -88,7 +89,7 @@ impl Schedule {
     }
 
     fn next_content(&mut self, now: Instant) -> Option<Order> {
-        let in_flight = self.sent.values().filter(|sent| sent.share > 0).count();
+        let in_flight = self.in_flight();
         if in_flight >= self.bounds.in_flight {
             return None;
         }
@@ -128,7 +129,7 @@ impl Schedule {
             }
         }
         for (id, blob) in &mut self.blobs {
-            if let Some((size, piece)) = blob.pick(peer, &mut self.random) {
+            if let Some((size, piece)) = blob.pick(peer, now, &mut self.random) {
                 return Some(Ask::Piece {
                     blob: *id,
                     size,
