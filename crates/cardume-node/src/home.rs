@@ -104,15 +104,34 @@ fn make_directory(path: &Path) -> Result<(), StartError> {
 }
 
 fn open_database(path: &Path) -> Result<Database, StartError> {
-    Database::builder()
-        .set_cache_size(DATABASE_CACHE)
-        .create(path)
-        .map_err(|error| StartError::Database {
-            path: path.into(),
-            reason: format!(
-                "{error}; move it away to start with an empty store (shared files stay where they are)"
-            ),
-        })
+    let failed = |error: &dyn std::fmt::Display| StartError::Database {
+        path: path.into(),
+        reason: format!(
+            "{error}; move it away to start with an empty store (shared files stay where they are)"
+        ),
+    };
+    let mut builder = Database::builder();
+    builder.set_cache_size(DATABASE_CACHE);
+    if path.try_exists().map_err(|error| failed(&error))? {
+        return builder.open(path).map_err(|error| failed(&error));
+    }
+    // A database that a kill or a full disk left half made would never open again.
+    let unfinished = path.with_extension("new");
+    appear(path, &unfinished, || {
+        builder.create(&unfinished).map(drop).map_err(io::Error::other)
+    })
+    .map_err(|error| failed(&error))?;
+    builder.open(path).map_err(|error| failed(&error))
+}
+
+/// Gives `path` what `make` leaves at `unfinished`, whole or not at all.
+fn appear(path: &Path, unfinished: &Path, make: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    match fs::remove_file(unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => make()?,
+    }
+    fs::rename(unfinished, path)?;
+    fs::File::open(path.parent().expect("a file is in a directory"))?.sync_all()
 }
 
 /// Writes the format on the first start, and refuses a directory from the future.
@@ -138,15 +157,43 @@ fn check_format(home: &Path) -> Result<(), StartError> {
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-                .map_err(failed)?;
-            io::Write::write_all(&mut file, format!("{FORMAT}\n").as_bytes()).map_err(failed)?;
-            file.sync_all().map_err(failed)
+            let unfinished = path.with_extension("new");
+            appear(&path, &unfinished, || {
+                let mut options = fs::OpenOptions::new();
+                let mut file = options
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(&unfinished)?;
+                io::Write::write_all(&mut file, format!("{FORMAT}\n").as_bytes())?;
+                file.sync_all()
+            })
+            .map_err(failed)
         }
         Err(error) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_start_that_was_cut_short_is_begun_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let config = Config {
+            node: crate::config::Node {
+                data_dir: Some(directory.path().into()),
+                ..Default::default()
+            },
+            ..Config::default()
+        };
+        fs::write(directory.path().join("format.new"), "").expect("half of a first start");
+        fs::create_dir(directory.path().join("store")).expect("half of a first start");
+        fs::write(directory.path().join("store/meta.new"), [0; 4096]).expect("half of a first start");
+        drop(Home::open(&config).expect("it opens"));
+        drop(Home::open(&config).expect("it opens again"));
+        assert!(!directory.path().join("format.new").exists());
+        assert!(!directory.path().join("store/meta.new").exists());
     }
 }
