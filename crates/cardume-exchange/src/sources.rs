@@ -31,6 +31,9 @@ const CALM_PAUSE: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(300);
 /// Pause between two looks at who asks us.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
+/// Times a peer that the user named is tried before it counts as failed: a host where a crowd begins at once turns
+/// some away at first.
+const NAMED_TRIES: u32 = 3;
 /// How long connecting and asking one peer may take.
 const ASK_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -83,7 +86,7 @@ pub(crate) struct Sources {
     rounds: u32,
     denied: bool,
     wanted: bool,
-    /// Peers that the user named, and whether they have failed: what was a source once has not.
+    /// Peers that the user named, tried in each round.
     named: HashMap<PeerId, Named>,
 }
 
@@ -94,11 +97,20 @@ enum Seen {
     Without(Instant),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Named {
-    Unknown,
-    Failed,
-    Source,
+#[derive(Debug)]
+struct Named {
+    addresses: Vec<Multiaddr>,
+    /// What was a source once has not failed.
+    was_source: bool,
+    said_no: bool,
+    /// Times it could not be asked.
+    failures: u32,
+}
+
+impl Named {
+    const fn has_failed(&self) -> bool {
+        !self.was_source && (self.said_no || self.failures >= NAMED_TRIES)
+    }
 }
 
 impl Sources {
@@ -117,17 +129,20 @@ impl Sources {
             named: HashMap::new(),
             finder,
         };
-        let mut named: HashMap<PeerId, Vec<Multiaddr>> = HashMap::new();
         for address in peers {
             if let Some(Protocol::P2p(peer)) = address.iter().last() {
-                named.entry(peer).or_default().push(address.clone());
+                let named = sources.named.entry(peer).or_insert_with(|| Named {
+                    addresses: Vec::new(),
+                    was_source: false,
+                    said_no: false,
+                    failures: 0,
+                });
+                named.addresses.push(address.clone());
             }
         }
         let events = sources.finder.connect.events();
         sources.steps.push(next_event(events));
         sources.steps.push(next_asks(sources.finder.known.subscribe()));
-        sources.named = named.keys().map(|peer| (*peer, Named::Unknown)).collect();
-        sources.take_candidates(named.into_iter().collect());
         sources.begin_round();
         sources
     }
@@ -139,7 +154,7 @@ impl Sources {
 
     /// Whether peers were named, and none of them has it or could be asked.
     pub(crate) fn named_failed(&self) -> bool {
-        !self.named.is_empty() && self.named.values().all(|named| *named == Named::Failed)
+        !self.named.is_empty() && self.named.values().all(Named::has_failed)
     }
 
     /// Whether somebody has it and refused to give it.
@@ -216,6 +231,7 @@ impl Sources {
 
     fn on_answer(&mut self, peer: PeerId, answer: Result<Response, RequestError>) -> Option<Found> {
         self.asking = self.asking.saturating_sub(1);
+        let answered = answer.is_ok();
         let has = match answer {
             Ok(Response::Have {
                 size,
@@ -244,11 +260,9 @@ impl Sources {
         };
         self.seen.insert(peer, seen);
         if let Some(named) = self.named.get_mut(&peer) {
-            *named = match *named {
-                _ if has.is_some() => Named::Source,
-                Named::Unknown => Named::Failed,
-                known => known,
-            };
+            named.was_source |= has.is_some();
+            named.said_no |= answered && has.is_none();
+            named.failures += u32::from(!answered);
         }
         if has.is_some() {
             self.finder.known.saw(self.root, peer, Instant::now());
@@ -299,6 +313,12 @@ impl Sources {
             CALM_PAUSE
         };
         self.pause = (self.pause * 2).min(LAST_PAUSE);
+        let named = self.named.iter();
+        self.take_candidates(
+            named
+                .map(|(peer, named)| (*peer, named.addresses.clone()))
+                .collect(),
+        );
         self.steps
             .push(tokio::time::sleep(pause).map(|()| Step::Round).boxed());
         if !self.wanted || self.lookups > 0 {

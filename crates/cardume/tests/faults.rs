@@ -2,7 +2,9 @@
 
 use std::{
     fs,
+    net::{TcpListener, TcpStream},
     process::{Child, Stdio},
+    thread,
 };
 
 use anyhow::{Context, ensure};
@@ -171,6 +173,30 @@ fn a_file_that_changes_while_it_is_fetched_is_never_mixed() -> anyhow::Result<()
     ensure!(output.status.code() == Some(4), "{output:?}");
     ensure!(said.contains("changed or removed"), "it says why: {said}");
     ensure!(!path.exists(), "nothing is called done");
+    Ok(())
+}
+
+#[test]
+fn a_source_that_turns_away_at_first_is_tried_again() -> anyhow::Result<()> {
+    let (giver, cid, address) = giver(1 << 20)?;
+    let door = TcpListener::bind("127.0.0.1:0")?;
+    let busy = address.replace(
+        &format!("/tcp/{}/", giver.tcp()?.port()),
+        &format!("/tcp/{}/", door.local_addr()?.port()),
+    );
+    let to = giver.tcp()?;
+    thread::spawn(move || -> std::io::Result<()> {
+        drop(door.accept()?);
+        let (caller, _) = door.accept()?;
+        let callee = TcpStream::connect(to)?;
+        let (mut back, mut forth) = (callee.try_clone()?, caller.try_clone()?);
+        thread::spawn(move || std::io::copy(&mut back, &mut forth));
+        std::io::copy(&mut &caller, &mut &callee).map(drop)
+    });
+    let taker = Home::new(PROGRAM)?.start()?;
+    let mut get = begin_get(&taker, &cid, &busy)?;
+    ensure!(patience::ended(&mut get)?.success(), "{}", taker.log());
+    ensure!(files_equal(&giver, &taker)?, "the file is right");
     Ok(())
 }
 
