@@ -19,7 +19,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     wrong.extend(dependencies::check(&metadata, &root)?);
     wrong.extend(licenses::check(&metadata, &root)?);
     wrong.extend(sources::check(&root)?);
-    wrong.extend(unused::check(&metadata)?);
+    wrong.extend(unused::check(&metadata, &root)?);
     wrong.extend(versions::check(&metadata));
     if wrong.is_empty() {
         say(&format!(

@@ -7,12 +7,12 @@ use std::{
 };
 
 use anyhow::Context;
-use cargo_metadata::{Dependency, Metadata};
+use cargo_metadata::{Metadata, Package};
 
-use super::sources::rust_files;
+use super::{sources::rust_files, versions};
 
-/// Checks that every crate names what it depends on.
-pub(super) fn check(metadata: &Metadata) -> anyhow::Result<Vec<String>> {
+/// Checks every crate's dependencies, and those that the workspace lists for its crates.
+pub(super) fn check(metadata: &Metadata, root: &Path) -> anyhow::Result<Vec<String>> {
     let mut wrong = Vec::new();
     for package in metadata.workspace_packages() {
         let folder = package
@@ -24,11 +24,15 @@ pub(super) fn check(metadata: &Metadata) -> anyhow::Result<Vec<String>> {
             wrong.push(format!("{} depends on {name} and never names it", package.name));
         }
     }
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).context("Cargo.toml")?;
+    for name in unclaimed(&manifest, &metadata.workspace_packages())? {
+        wrong.push(format!("the workspace lists {name}, which no crate depends on"));
+    }
     Ok(wrong)
 }
 
 /// What the sources call a dependency.
-fn name_in_code(dependency: &Dependency) -> String {
+fn name_in_code(dependency: &cargo_metadata::Dependency) -> String {
     dependency
         .rename
         .as_ref()
@@ -56,6 +60,31 @@ fn sources(folder: &Path) -> anyhow::Result<Vec<String>> {
     rust_files(folder)?.into_iter().map(read).collect()
 }
 
+/// Entries of `[workspace.dependencies]` that no crate takes up.
+///
+/// Crates of our own may wait there for their first user, and those with a floor (see [`versions`]) may
+/// stand there to be seen.
+fn unclaimed(manifest: &str, packages: &[&Package]) -> anyhow::Result<Vec<String>> {
+    let manifest: toml::Table = manifest.parse().context("Cargo.toml")?;
+    let listed = manifest
+        .get("workspace")
+        .and_then(|workspace| workspace.get("dependencies"))
+        .and_then(|dependencies| dependencies.as_table())
+        .context("[workspace.dependencies] is missing")?;
+    let claimed: BTreeSet<&str> = packages
+        .iter()
+        .flat_map(|package| &package.dependencies)
+        .map(|dependency| dependency.name.as_str())
+        .collect();
+    Ok(listed
+        .iter()
+        .filter(|(name, how)| {
+            !claimed.contains(name.as_str()) && how.get("path").is_none() && !versions::has_floor(name)
+        })
+        .map(|(name, _)| name.clone())
+        .collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +95,13 @@ mod tests {
         let names = ["rand", "and", "serde_json"].map(str::to_owned);
         let unused = unnamed(names.into_iter(), &sources);
         assert_eq!(unused.into_iter().collect::<Vec<_>>(), ["and", "serde_json"]);
+    }
+
+    #[test]
+    fn the_workspace_lists_what_is_claimed_or_has_a_floor() {
+        let manifest =
+            "[workspace.dependencies]\nbytesize = \"2\"\nours = { path = \"ours\" }\nyamux = \"0.14.1\"\n";
+        assert_eq!(unclaimed(manifest, &[]).unwrap(), ["bytesize"]);
+        unclaimed("[workspace]", &[]).unwrap_err();
     }
 }

@@ -34,6 +34,11 @@ const FLOORS: &[(&str, Version, &str)] = &[
     ),
 ];
 
+/// Whether `name` has a floor here.
+pub(super) fn has_floor(name: &str) -> bool {
+    FLOORS.iter().any(|(floored, _, _)| *floored == name)
+}
+
 /// Checks what the lock file resolved to.
 pub(super) fn check(metadata: &Metadata) -> Vec<String> {
     metadata
