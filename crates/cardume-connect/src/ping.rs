@@ -15,9 +15,21 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes that are sent and must come back (libp2p, `/ipfs/ping/1.0.0`).
 const SIZE: usize = 32;
 
+/// A peer reads one stream of pings a connection at a time (libp2p-ping) and lets go of the one before: a ping that
+/// meets that of the watch over the connection is sent again.
+const TRIES: usize = 3;
+
 /// Pings a connected peer on a stream of its own; why it failed, in words.
 pub(crate) async fn once(mut streams: Control, peer: PeerId) -> Result<Duration, String> {
-    let answered = tokio::time::timeout(PATIENCE, exchange(&mut streams, peer)).await;
+    let attempts = async {
+        for _ in 1..TRIES {
+            if let Ok(took) = exchange(&mut streams, peer).await {
+                return Ok(took);
+            }
+        }
+        exchange(&mut streams, peer).await
+    };
+    let answered = tokio::time::timeout(PATIENCE, attempts).await;
     answered.unwrap_or_else(|_| Err(format!("no answer to a ping in {} s", PATIENCE.as_secs())))
 }
 
