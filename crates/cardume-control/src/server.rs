@@ -1,5 +1,10 @@
 //! Connections answered, and the work behind them driven.
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{Router, body::Body, http::Request};
 use cardume_api::{Event, PeerChange};
@@ -18,8 +23,9 @@ use crate::{
     caller::Caller,
     config::{Handles, NodeInfo},
     events::Events,
+    link::Links,
     operations::{Operations, Work},
-    routes,
+    routes::{self, Parts},
     socket::Socket,
 };
 
@@ -56,7 +62,15 @@ impl Server {
         let events = Arc::new(Events::default());
         let (operations, work) = Operations::new(events.clone(), ending.clone());
         let (connect, shares) = (handles.connect.clone(), handles.shares.clone());
-        let router = routes::router(node, handles, operations, events.clone());
+        let parts = Parts {
+            links: Links::new(node.peer_id, connect.clone()),
+            node: Arc::new(node),
+            handles,
+            operations,
+            events: events.clone(),
+            started: Instant::now(),
+        };
+        let router = routes::router(parts);
         Self {
             socket,
             grouped,

@@ -1,28 +1,20 @@
 //! Care for what is stored.
-use std::{future::Future, sync::Arc};
+use std::future::Future;
 
-use axum::{Json, extract, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode};
 use cardume_api::{Kind, NewRepair, Operation, Outcome, Problem};
 use cardume_content::Cid;
-use cardume_store::Store;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::on_disk;
+use super::{Parts, Shared, on_disk};
 use crate::{
     caller::Caller,
     extract::{CidPath, Json as Body, check_peers},
-    operations::{self, Operations, Ticket},
+    operations::{self, Ticket},
     problem::{Refused, Result},
 };
 
-#[derive(Clone)]
-pub(super) struct State {
-    pub(super) operations: Arc<Operations>,
-    pub(super) store: Store,
-    pub(super) exchange: cardume_exchange::Handle,
-}
-
-pub(super) fn routes() -> OpenApiRouter<State> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(repair_one))
         .routes(routes!(repair_all))
@@ -33,14 +25,14 @@ pub(super) fn routes() -> OpenApiRouter<State> {
 
 type Accepted = (StatusCode, Json<Operation>);
 
-impl State {
+impl Parts {
     /// Begins work on one root, which must be there, or on everything.
     async fn start<F>(&self, kind: Kind, cid: Option<Cid>, work: impl FnOnce(Ticket) -> F) -> Result<Accepted>
     where
         F: Future<Output = Result<Outcome>> + Send + 'static,
     {
         if let Some(cid) = cid {
-            let store = self.store.clone();
+            let store = self.handles.store.clone();
             let root = on_disk(move || Ok(store.root(cid)?)).await?;
             root.ok_or_else(|| Refused::not_found(format!("{cid} is no root of the store")))?;
         }
@@ -54,7 +46,7 @@ impl State {
         if how.overwrite {
             caller.check_admin()?;
         }
-        let (store, exchange) = (self.store.clone(), self.exchange.clone());
+        let (store, exchange) = (self.handles.store.clone(), self.handles.exchange.clone());
         self.start(Kind::Repair, cid, |ticket| {
             operations::repair(ticket, store, exchange, cid, how)
         })
@@ -62,7 +54,7 @@ impl State {
     }
 
     async fn measure(&self, cid: Option<Cid>) -> Result<Accepted> {
-        let store = self.store.clone();
+        let store = self.handles.store.clone();
         self.start(Kind::Measure, cid, |ticket| {
             operations::measure(ticket, store, cid)
         })
@@ -77,7 +69,7 @@ impl State {
 )]
 async fn repair_one(
     caller: Caller,
-    extract::State(state): extract::State<State>,
+    State(state): State<Shared>,
     CidPath(cid): CidPath,
     Body(how): Body<NewRepair>,
 ) -> Result<Accepted> {
@@ -91,7 +83,7 @@ async fn repair_one(
 )]
 async fn repair_all(
     caller: Caller,
-    extract::State(state): extract::State<State>,
+    State(state): State<Shared>,
     Body(how): Body<NewRepair>,
 ) -> Result<Accepted> {
     state.repair(caller, None, how).await
@@ -99,8 +91,8 @@ async fn repair_all(
 
 /// Deletes what nothing needs any more; the operation ends in `Collected`.
 #[utoipa::path(post, path = "/v1/gc", tag = "content", responses((status = 202, body = Operation)))]
-async fn gc(extract::State(state): extract::State<State>) -> Result<Accepted> {
-    let store = state.store.clone();
+async fn gc(State(state): State<Shared>) -> Result<Accepted> {
+    let store = state.handles.store.clone();
     state
         .start(Kind::Collect, None, |ticket| operations::collect(ticket, store))
         .await
@@ -111,12 +103,12 @@ async fn gc(extract::State(state): extract::State<State>) -> Result<Accepted> {
     post, path = "/v1/files/{cid}/du", tag = "content", params(("cid" = String, Path)),
     responses((status = 202, body = Operation), (status = 404, body = Problem))
 )]
-async fn du_one(extract::State(state): extract::State<State>, CidPath(cid): CidPath) -> Result<Accepted> {
+async fn du_one(State(state): State<Shared>, CidPath(cid): CidPath) -> Result<Accepted> {
     state.measure(Some(cid)).await
 }
 
 /// Adds up what every root takes on the disk; the operation ends in `Measured`.
 #[utoipa::path(post, path = "/v1/du", tag = "content", responses((status = 202, body = Operation)))]
-async fn du_all(extract::State(state): extract::State<State>) -> Result<Accepted> {
+async fn du_all(State(state): State<Shared>) -> Result<Accepted> {
     state.measure(None).await
 }

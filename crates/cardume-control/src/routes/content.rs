@@ -3,7 +3,7 @@ use std::ops::Range;
 
 use axum::{
     body::Body,
-    extract,
+    extract::State,
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -14,15 +14,15 @@ use tokio_stream::wrappers::ReceiverStream;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    Shared,
     range::{Sent, Wanted},
-    tree::State,
 };
 use crate::{
     extract::{Below, CidPath},
     problem::{Refused, Result},
 };
 
-pub(super) fn routes() -> OpenApiRouter<State> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(content))
 }
 
@@ -41,7 +41,7 @@ pub(super) fn routes() -> OpenApiRouter<State> {
     )
 )]
 async fn content(
-    extract::State(state): extract::State<State>,
+    State(state): State<Shared>,
     method: Method,
     headers: HeaderMap,
     CidPath(root): CidPath,
@@ -65,7 +65,7 @@ async fn content(
     // Peers are known by the root that they have, so it is the root that is read.
     let read = async |range: Range<u64>| {
         let (path, peers) = (below.path.clone(), below.peers.clone());
-        state.exchange.read(root, path, peers, range).await
+        state.handles.exchange.read(root, path, peers, range).await
     };
     let wanted = wanted(&headers, &tag);
     let reading = match wanted {

@@ -1,5 +1,5 @@
 //! What happens, as it happens.
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     extract::State,
@@ -9,12 +9,13 @@ use axum::{
 use futures::Stream;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::events::{Events, Reader};
+use super::Shared;
+use crate::events::Reader;
 
 /// A comment this often shows both ends that the other is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Events>> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(events))
 }
 
@@ -27,11 +28,11 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Events>> {
     responses((status = 200, body = cardume_api::Event, content_type = "text/event-stream"))
 )]
 async fn events(
-    State(events): State<Arc<Events>>,
+    State(state): State<Shared>,
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let messages = futures::stream::unfold(events.reader(last), next);
+    let messages = futures::stream::unfold(state.events.reader(last), next);
     Sse::new(messages).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
 }
 

@@ -1,29 +1,23 @@
 //! Content from peers.
-use std::sync::Arc;
 
-use axum::{Json, extract, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode};
 use cardume_api::{Kind, NewFetch, Operation, Problem};
 use cardume_content::Link;
 use cardume_exchange::{Destination, FetchRequest};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::Shared;
 use crate::{
     caller::Caller,
     extract::{Json as Body, check_peers, names},
-    operations::{self, Operations},
+    operations,
     problem::{Refused, Result},
 };
 
 /// Globs of one fetch.
 const MAX_GLOBS: usize = 64;
 
-#[derive(Clone)]
-pub(super) struct State {
-    pub(super) operations: Arc<Operations>,
-    pub(super) exchange: cardume_exchange::Handle,
-}
-
-pub(super) fn routes() -> OpenApiRouter<State> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(fetch))
 }
 
@@ -36,7 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<State> {
 )]
 async fn fetch(
     caller: Caller,
-    extract::State(state): extract::State<State>,
+    State(state): State<Shared>,
     Body(new): Body<NewFetch>,
 ) -> Result<(StatusCode, Json<Operation>)> {
     if let Some(path) = &new.destination {
@@ -45,7 +39,7 @@ async fn fetch(
     let sync = new.sync;
     let request = request(new)?;
     let subject = request.cid.to_string();
-    let exchange = state.exchange.clone();
+    let exchange = state.handles.exchange.clone();
     let operation = state.operations.start(Kind::Fetch, subject, |ticket| {
         let fetch = exchange.fetch(request);
         operations::fetch(ticket, fetch, sync.then_some(exchange))

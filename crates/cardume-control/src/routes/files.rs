@@ -1,11 +1,11 @@
 //! The roots of the store.
-use axum::{Json, extract, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode};
 use cardume_api::{File, Held, NewRoot, Problem};
 use cardume_content::Cid;
 use cardume_store::{Root, Store};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{on_disk, shares::checked, tree};
+use super::{Shared, on_disk, shares::checked, tree};
 use crate::{
     extract::{CidPath, Json as Body},
     link::Links,
@@ -13,15 +13,7 @@ use crate::{
     problem::{Refused, Result},
 };
 
-#[derive(Clone)]
-pub(super) struct State {
-    pub(super) shares: cardume_share::Handle,
-    pub(super) store: Store,
-    pub(super) exchange: cardume_exchange::Handle,
-    pub(super) links: Links,
-}
-
-pub(super) fn routes() -> OpenApiRouter<State> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(remove))
@@ -31,12 +23,12 @@ pub(super) fn routes() -> OpenApiRouter<State> {
 
 /// The roots of the store.
 #[utoipa::path(get, path = "/v1/files", operation_id = "list_files", tag = "content", responses((status = 200, body = Vec<File>)))]
-async fn list(extract::State(state): extract::State<State>) -> Result<Json<Vec<File>>> {
-    let store = state.store;
+async fn list(State(state): State<Shared>) -> Result<Json<Vec<File>>> {
+    let store = state.handles.store.clone();
     let roots = on_disk(move || Ok(store.roots()?)).await?;
     let addresses = state.links.addresses().await;
     let mut files: Vec<_> = roots.into_iter().map(|root| file(root, &addresses)).collect();
-    for (name, share) in state.shares.states() {
+    for (name, share) in state.handles.shares.states() {
         let of_share = files.iter_mut().find(|file| Some(file.cid) == share.cid);
         if let Some(file) = of_share {
             file.share = Some(name);
@@ -64,15 +56,12 @@ fn file(root: Root, addresses: &[multiaddr::Multiaddr]) -> File {
     post, path = "/v1/roots", operation_id = "add_root", tag = "content", request_body = NewRoot,
     responses((status = 201, body = File), (status = 404, body = Problem))
 )]
-async fn add(
-    extract::State(state): extract::State<State>,
-    Body(new): Body<NewRoot>,
-) -> Result<(StatusCode, Json<File>)> {
-    let store = state.store.clone();
+async fn add(State(state): State<Shared>, Body(new): Body<NewRoot>) -> Result<(StatusCode, Json<File>)> {
+    let store = state.handles.store.clone();
     let name = checked(new.name)?;
     let root = on_disk(move || keep(&store, new.cid, name)).await?;
     if root.announce {
-        state.exchange.announce(root.cid);
+        state.handles.exchange.announce(root.cid);
     }
     let addresses = state.links.addresses().await;
     Ok((StatusCode::CREATED, Json(file(root, &addresses))))
@@ -111,8 +100,8 @@ fn keep(store: &Store, cid: Cid, name: String) -> Result<Root> {
         (status = 409, description = "It is pinned.", body = Problem)
     )
 )]
-async fn remove(extract::State(state): extract::State<State>, CidPath(cid): CidPath) -> Result<StatusCode> {
-    let store = state.store;
+async fn remove(State(state): State<Shared>, CidPath(cid): CidPath) -> Result<StatusCode> {
+    let store = state.handles.store.clone();
     on_disk(move || match store.root(cid)? {
         None => Err(no_root(cid)),
         Some(root) if root.pinned => {
@@ -122,7 +111,7 @@ async fn remove(extract::State(state): extract::State<State>, CidPath(cid): CidP
         Some(_) => Ok(store.remove_root(cid)?),
     })
     .await?;
-    state.exchange.withdraw(cid);
+    state.handles.exchange.withdraw(cid);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -131,8 +120,8 @@ async fn remove(extract::State(state): extract::State<State>, CidPath(cid): CidP
     put, path = "/v1/files/{cid}/pin", operation_id = "pin_file", tag = "content", params(("cid" = String, Path)),
     responses((status = 204, description = "It is pinned."), (status = 404, body = Problem))
 )]
-async fn pin(extract::State(state): extract::State<State>, CidPath(cid): CidPath) -> Result<StatusCode> {
-    set_pin(state.store, cid, true).await
+async fn pin(State(state): State<Shared>, CidPath(cid): CidPath) -> Result<StatusCode> {
+    set_pin(state.handles.store.clone(), cid, true).await
 }
 
 /// Keeps a root only as long as there is room.
@@ -140,8 +129,8 @@ async fn pin(extract::State(state): extract::State<State>, CidPath(cid): CidPath
     delete, path = "/v1/files/{cid}/pin", operation_id = "unpin_file", tag = "content", params(("cid" = String, Path)),
     responses((status = 204, description = "It is not pinned."), (status = 404, body = Problem))
 )]
-async fn unpin(extract::State(state): extract::State<State>, CidPath(cid): CidPath) -> Result<StatusCode> {
-    set_pin(state.store, cid, false).await
+async fn unpin(State(state): State<Shared>, CidPath(cid): CidPath) -> Result<StatusCode> {
+    set_pin(state.handles.store.clone(), cid, false).await
 }
 
 async fn set_pin(store: Store, cid: Cid, pinned: bool) -> Result<StatusCode> {

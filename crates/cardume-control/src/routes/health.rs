@@ -1,43 +1,36 @@
 //! Whether the node is alive and ready, for who watches over it.
 use std::time::Duration;
 
-use axum::{extract, http::StatusCode};
+use axum::{extract::State, http::StatusCode};
 use cardume_api::{StoreState, StoreStatus};
 use cardume_connect::Addresses;
-use cardume_store::Store;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::on_disk;
+use super::{Parts, Shared, on_disk};
 
 /// A swarm that turns, and a store that is well, answer long before.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-#[derive(Clone)]
-pub(super) struct State {
-    pub(super) connect: cardume_connect::Handle,
-    pub(super) store: Store,
-}
-
-pub(super) fn routes() -> OpenApiRouter<State> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready))
 }
 
-impl State {
+impl Parts {
     /// Our addresses; none when the swarm has stopped turning.
     pub(super) async fn addresses(&self) -> Option<Addresses> {
-        let asked = tokio::time::timeout(PATIENCE, self.connect.addresses());
+        let asked = tokio::time::timeout(PATIENCE, self.handles.connect.addresses());
         asked.await.ok()?.ok()
     }
 
     /// Peers connected; none when the swarm has stopped turning.
-    pub(super) async fn peers(&self) -> Option<u64> {
-        let asked = tokio::time::timeout(PATIENCE, self.connect.peers());
+    pub(super) async fn connected(&self) -> Option<u64> {
+        let asked = tokio::time::timeout(PATIENCE, self.handles.connect.peers());
         Some(asked.await.ok()?.ok()?.len() as u64)
     }
 
     /// How the store is; none when it does not answer.
     pub(super) async fn store_status(&self) -> Option<StoreStatus> {
-        let store = self.store.clone();
+        let store = self.handles.store.clone();
         let asked = on_disk(move || {
             let (usage, problem) = (store.usage()?, store.problem());
             Ok(StoreStatus {
@@ -52,7 +45,7 @@ impl State {
 
     /// Roots of the store; none when it does not answer.
     pub(super) async fn roots(&self) -> Option<u64> {
-        let store = self.store.clone();
+        let store = self.handles.store.clone();
         let asked = on_disk(move || Ok(store.roots()?.len() as u64));
         tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()
     }
@@ -63,7 +56,7 @@ impl State {
     get, path = "/livez", tag = "health",
     responses((status = 200, description = "It does."), (status = 503, description = "It does not."))
 )]
-async fn live(extract::State(state): extract::State<State>) -> (StatusCode, &'static str) {
+async fn live(State(state): State<Shared>) -> (StatusCode, &'static str) {
     match state.addresses().await {
         Some(_) => (StatusCode::OK, "alive\n"),
         None => (StatusCode::SERVICE_UNAVAILABLE, "the swarm does not turn\n"),
@@ -75,7 +68,7 @@ async fn live(extract::State(state): extract::State<State>) -> (StatusCode, &'st
     get, path = "/readyz", tag = "health",
     responses((status = 200, description = "It is ready."), (status = 503, description = "Why it is not."))
 )]
-async fn ready(extract::State(state): extract::State<State>) -> (StatusCode, &'static str) {
+async fn ready(State(state): State<Shared>) -> (StatusCode, &'static str) {
     let (addresses, roots) = tokio::join!(state.addresses(), state.roots());
     let unready = |why| (StatusCode::SERVICE_UNAVAILABLE, why);
     match (addresses, roots) {

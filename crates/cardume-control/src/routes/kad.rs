@@ -8,11 +8,12 @@ use axum::{
 };
 use cardume_api::{Kad, Problem, Provider};
 use cardume_exchange::provider_key;
-use cardume_kad::{Handle, KadError};
+use cardume_kad::KadError;
 use futures::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::Shared;
 use crate::{
     extract::{CidPath, Path, PeerPath},
     problem::{Refused, Result},
@@ -21,7 +22,7 @@ use crate::{
 /// Bytes of a record's key.
 const MAX_KEY: usize = 256;
 
-pub(super) fn routes() -> OpenApiRouter<Handle> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(status))
         .routes(routes!(providers, provide))
@@ -34,8 +35,8 @@ pub(super) fn routes() -> OpenApiRouter<Handle> {
     get, path = "/v1/kad", operation_id = "kad_status", tag = "kad",
     responses((status = 200, body = Kad), (status = 503, body = Problem))
 )]
-async fn status(State(kad): State<Handle>) -> Result<Json<Kad>> {
-    let status = kad.status().await.map_err(KadError::from)?;
+async fn status(State(state): State<Shared>) -> Result<Json<Kad>> {
+    let status = state.handles.kad.status().await.map_err(KadError::from)?;
     Ok(Json(Kad {
         server: status.server,
         peers: status.peers as u64,
@@ -57,8 +58,13 @@ fn provider(found: cardume_kad::Provider) -> Provider {
     get, path = "/v1/kad/providers/{cid}", tag = "kad", params(("cid" = String, Path)),
     responses((status = 200, body = Provider, content_type = "application/x-ndjson"), (status = 503, body = Problem))
 )]
-async fn providers(State(kad): State<Handle>, CidPath(cid): CidPath) -> Result<Response> {
-    let found = kad.providers(provider_key(cid)).await.map_err(KadError::from)?;
+async fn providers(State(state): State<Shared>, CidPath(cid): CidPath) -> Result<Response> {
+    let found = state
+        .handles
+        .kad
+        .providers(provider_key(cid))
+        .await
+        .map_err(KadError::from)?;
     let lines = ReceiverStream::new(found).map(|found| {
         let mut line = serde_json::to_vec(&provider(found))?;
         line.push(b'\n');
@@ -76,8 +82,8 @@ async fn providers(State(kad): State<Handle>, CidPath(cid): CidPath) -> Result<R
     put, path = "/v1/kad/providers/{cid}", tag = "kad", params(("cid" = String, Path)),
     responses((status = 204, description = "It is announced."), (status = 503, body = Problem))
 )]
-async fn provide(State(kad): State<Handle>, CidPath(cid): CidPath) -> Result<StatusCode> {
-    kad.provide(provider_key(cid)).await?;
+async fn provide(State(state): State<Shared>, CidPath(cid): CidPath) -> Result<StatusCode> {
+    state.handles.kad.provide(provider_key(cid)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -86,8 +92,8 @@ async fn provide(State(kad): State<Handle>, CidPath(cid): CidPath) -> Result<Sta
     get, path = "/v1/kad/peers/{peer}", tag = "kad", params(("peer" = String, Path)),
     responses((status = 200, body = Vec<Provider>), (status = 404, body = Problem), (status = 503, body = Problem))
 )]
-async fn find_peer(State(kad): State<Handle>, PeerPath(peer): PeerPath) -> Result<Json<Vec<Provider>>> {
-    let found = kad.find_peer(peer).await?;
+async fn find_peer(State(state): State<Shared>, PeerPath(peer): PeerPath) -> Result<Json<Vec<Provider>>> {
+    let found = state.handles.kad.find_peer(peer).await?;
     Ok(Json(found.into_iter().map(provider).collect()))
 }
 
@@ -99,8 +105,8 @@ async fn find_peer(State(kad): State<Handle>, PeerPath(peer): PeerPath) -> Resul
         (status = 404, body = Problem), (status = 503, body = Problem)
     )
 )]
-async fn record(State(kad): State<Handle>, Path(key): Path<String>) -> Result<Vec<u8>> {
-    Ok(kad.get(checked(key)?).await?)
+async fn record(State(state): State<Shared>, Path(key): Path<String>) -> Result<Vec<u8>> {
+    Ok(state.handles.kad.get(checked(key)?).await?)
 }
 
 /// Writes a record.
@@ -109,8 +115,12 @@ async fn record(State(kad): State<Handle>, Path(key): Path<String>) -> Result<Ve
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 204, description = "It is written."), (status = 429, body = Problem), (status = 503, body = Problem))
 )]
-async fn put_record(State(kad): State<Handle>, Path(key): Path<String>, value: Bytes) -> Result<StatusCode> {
-    kad.put(checked(key)?, value.to_vec()).await?;
+async fn put_record(
+    State(state): State<Shared>,
+    Path(key): Path<String>,
+    value: Bytes,
+) -> Result<StatusCode> {
+    state.handles.kad.put(checked(key)?, value.to_vec()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,19 +1,13 @@
 //! Numbers for who draws graphs.
 use std::fmt::Write;
 
-use axum::{extract, http::header, response::IntoResponse};
+use axum::{extract::State, http::header, response::IntoResponse};
 use cardume_api::{Rates, WantedState};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{node, on_disk};
+use super::{Shared, on_disk};
 
-#[derive(Clone)]
-pub(super) struct State {
-    pub(super) node: node::State,
-    pub(super) transfer: cardume_transfer::Handle,
-}
-
-pub(super) fn routes() -> OpenApiRouter<State> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(metrics))
 }
 
@@ -22,12 +16,12 @@ pub(super) fn routes() -> OpenApiRouter<State> {
     get, path = "/metrics", tag = "health",
     responses((status = 200, body = String, content_type = "text/plain; version=0.0.4"))
 )]
-async fn metrics(extract::State(state): extract::State<State>) -> impl IntoResponse {
-    let status = state.node.status().await;
-    let store = state.node.health.store.clone();
+async fn metrics(State(state): State<Shared>) -> impl IntoResponse {
+    let status = state.status().await;
+    let store = state.handles.store.clone();
     let usage = on_disk(move || Ok(store.usage()?)).await.ok();
     let (mut received, mut sent) = (0, 0);
-    for (_, traffic) in state.transfer.traffic() {
+    for (_, traffic) in state.handles.transfer.traffic() {
         received += traffic.received;
         sent += traffic.sent;
     }

@@ -16,7 +16,11 @@ mod shares;
 mod tree;
 mod uploads;
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -81,102 +85,46 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         .fold(Description::openapi(), utoipa::openapi::OpenApi::merge_from)
 }
 
-/// All routes, with what they need.
-pub(crate) fn router(
-    node: NodeInfo,
-    handles: Handles,
-    operations: Arc<Operations>,
-    events: Arc<Events>,
-) -> Router {
-    let node = Arc::new(node);
-    let links = Links::new(node.peer_id, handles.connect.clone());
-    let Handles {
-        connect,
-        kad,
-        transfer,
-        rates,
-        exchange,
-        shares: configured,
-        store,
-        stop,
-        wanted,
-    } = handles;
-    let health = health::State {
-        connect: connect.clone(),
-        store: store.clone(),
-    };
-    let status = node::State {
-        node: node.clone(),
-        health: health.clone(),
-        operations: operations.clone(),
-        shares: configured.clone(),
-        rates: rates.clone(),
-        stop,
-        wanted,
-        started: std::time::Instant::now(),
-    };
-    let metrics = metrics::State {
-        node: status.clone(),
-        transfer: transfer.clone(),
-    };
-    let shares = shares::State {
-        node: node.clone(),
-        operations: operations.clone(),
-        store: store.clone(),
-        exchange: exchange.clone(),
-        links: links.clone(),
-    };
-    let files = files::State {
-        shares: configured,
-        store: store.clone(),
-        exchange: exchange.clone(),
-        links,
-    };
-    let tree = tree::State {
-        store: store.clone(),
-        exchange: exchange.clone(),
-    };
-    let peers = peers::State {
-        node,
-        connect,
-        transfer,
-    };
-    let fetches = fetches::State {
-        operations: operations.clone(),
-        exchange: exchange.clone(),
-    };
-    let care = care::State {
-        operations: operations.clone(),
-        store: store.clone(),
-        exchange: exchange.clone(),
-    };
-    let running = operations::State { operations, exchange };
+/// What the routes answer from.
+pub(crate) struct Parts {
+    /// What does not change.
+    pub(crate) node: Arc<NodeInfo>,
+    /// The limbs of the node.
+    pub(crate) handles: Handles,
+    pub(crate) operations: Arc<Operations>,
+    pub(crate) events: Arc<Events>,
+    pub(crate) links: Links,
+    pub(crate) started: Instant,
+}
+
+type Shared = Arc<Parts>;
+
+/// All routes.
+pub(crate) fn router(parts: Parts) -> Router {
     let quick = OpenApiRouter::new()
-        .merge(node::routes().with_state(status))
-        .merge(health::routes().with_state(health))
-        .merge(rates::routes().with_state(rates::State { rates }))
-        .merge(metrics::routes().with_state(metrics))
-        .merge(operations::routes().with_state(running))
-        .merge(shares::routes().with_state(shares))
-        .merge(fetches::routes().with_state(fetches))
-        .merge(care::routes().with_state(care))
+        .merge(node::routes())
+        .merge(health::routes())
+        .merge(rates::routes())
+        .merge(metrics::routes())
+        .merge(operations::routes())
+        .merge(shares::routes())
+        .merge(fetches::routes())
+        .merge(care::routes())
         .layer(from_fn(in_time));
     // These wait for peers, or for as many bytes as there are.
     let slow = OpenApiRouter::new()
-        .merge(events::routes().with_state(events))
-        .merge(files::routes().with_state(files))
-        .merge(tree::routes().with_state(tree.clone()))
-        .merge(content::routes().with_state(tree))
-        .merge(peers::routes().with_state(peers))
-        .merge(kad::routes().with_state(kad));
+        .merge(events::routes())
+        .merge(files::routes())
+        .merge(tree::routes())
+        .merge(content::routes())
+        .merge(peers::routes())
+        .merge(kad::routes());
     let json = quick
         .merge(slow)
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .layer(DefaultBodyLimit::max(MAX_BODY));
-    let uploads = uploads::routes()
-        .with_state(store)
-        .layer(RequestBodyTimeoutLayer::new(UPLOAD_TIMEOUT));
-    let (router, _) = json.merge(uploads).split_for_parts();
+    let uploads = uploads::routes().layer(RequestBodyTimeoutLayer::new(UPLOAD_TIMEOUT));
+    let (router, _) = json.merge(uploads).with_state(Arc::new(parts)).split_for_parts();
     router
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)

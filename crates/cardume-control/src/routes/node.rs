@@ -1,27 +1,13 @@
 //! The node itself.
-use std::{sync::Arc, time::Instant};
 
-use axum::{Json, extract, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode};
 use cardume_api::{Problem, Share, ShareState, Status, Version};
-use tokio_util::sync::CancellationToken;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::health;
-use crate::{caller::Caller, config::NodeInfo, operations::Operations, problem::Result, wanted::Wanted};
+use super::{Parts, Shared};
+use crate::{caller::Caller, problem::Result};
 
-#[derive(Clone)]
-pub(super) struct State {
-    pub(super) node: Arc<NodeInfo>,
-    pub(super) health: health::State,
-    pub(super) operations: Arc<Operations>,
-    pub(super) shares: cardume_share::Handle,
-    pub(super) rates: cardume_transfer::rates::Handle,
-    pub(super) stop: CancellationToken,
-    pub(super) wanted: Wanted,
-    pub(super) started: Instant,
-}
-
-pub(super) fn routes() -> OpenApiRouter<State> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(version))
         .routes(routes!(status))
@@ -30,11 +16,10 @@ pub(super) fn routes() -> OpenApiRouter<State> {
         .routes(routes!(description))
 }
 
-impl State {
+impl Parts {
     /// How the node is. A swarm or a store that does not answer shows as a node that is not ready.
     pub(super) async fn status(&self) -> Status {
-        let (addresses, peers, usage) =
-            tokio::join!(self.health.addresses(), self.health.peers(), self.health.roots());
+        let (addresses, peers, usage) = tokio::join!(self.addresses(), self.connected(), self.roots());
         let ready = addresses.as_ref().is_some_and(|known| !known.listen.is_empty()) && usage.is_some();
         let addresses = addresses.unwrap_or_default();
         Status {
@@ -48,11 +33,11 @@ impl State {
             peers: peers.unwrap_or_default(),
             network: self.node.network.clone(),
             roots: usage.unwrap_or_default(),
-            shares: self.shares.states().into_iter().map(share).collect(),
+            shares: self.handles.shares.states().into_iter().map(share).collect(),
             operations: self.operations.running() as u64,
-            rates: super::rates::told(self.rates.report()),
-            store: self.health.store_status().await,
-            fetches: self.wanted.list(),
+            rates: super::rates::told(self.handles.rates.report()),
+            store: self.store_status().await,
+            fetches: self.handles.wanted.list(),
             data_dir: self.node.data_dir.to_string_lossy().into_owned(),
         }
     }
@@ -81,7 +66,7 @@ fn share((name, state): (String, cardume_share::State)) -> Share {
 
 /// Which program answers. Asks no part of the node, so it is answered whatever they do.
 #[utoipa::path(get, path = "/v1/version", tag = "node", responses((status = 200, body = Version)))]
-async fn version(extract::State(state): extract::State<State>) -> Json<Version> {
+async fn version(State(state): State<Shared>) -> Json<Version> {
     Json(Version {
         version: state.node.version.clone(),
     })
@@ -89,13 +74,13 @@ async fn version(extract::State(state): extract::State<State>) -> Json<Version> 
 
 /// How the node is.
 #[utoipa::path(get, path = "/v1/status", tag = "node", responses((status = 200, body = Status)))]
-async fn status(extract::State(state): extract::State<State>) -> Json<Status> {
+async fn status(State(state): State<Shared>) -> Json<Status> {
     Json(state.status().await)
 }
 
 /// The configuration the node runs with.
 #[utoipa::path(get, path = "/v1/config", tag = "node", responses((status = 200, body = serde_json::Value)))]
-async fn config(extract::State(state): extract::State<State>) -> Json<serde_json::Value> {
+async fn config(State(state): State<Shared>) -> Json<serde_json::Value> {
     Json(state.node.config.clone())
 }
 
@@ -104,11 +89,11 @@ async fn config(extract::State(state): extract::State<State>) -> Json<serde_json
     post, path = "/v1/stop", tag = "node",
     responses((status = 202, description = "It stops."), (status = 403, body = Problem))
 )]
-async fn stop(caller: Caller, extract::State(state): extract::State<State>) -> Result<StatusCode> {
+async fn stop(caller: Caller, State(state): State<Shared>) -> Result<StatusCode> {
     caller.check_admin()?;
     tracing::info!("stopping: asked over the control socket");
     // The answer under way still goes out: the server drains before it ends.
-    state.stop.cancel();
+    state.handles.stop.cancel();
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -1,7 +1,7 @@
 //! Peers connected.
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
-use axum::{Json, extract, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode};
 use cardume_api::{BlockedPeer, NewPeer, Path as Reached, Peer, PeerDetails, Ping, Problem};
 use cardume_connect::PeerInfo;
 use cardume_transfer::Traffic;
@@ -9,20 +9,13 @@ use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::{Parts, Shared};
 use crate::{
-    config::NodeInfo,
     extract::{Json as Body, Path, peer_of},
     problem::{Refused, Result},
 };
 
-#[derive(Clone)]
-pub(super) struct State {
-    pub(super) node: Arc<NodeInfo>,
-    pub(super) connect: cardume_connect::Handle,
-    pub(super) transfer: cardume_transfer::Handle,
-}
-
-pub(super) fn routes() -> OpenApiRouter<State> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(list, connect))
         .routes(routes!(show, disconnect))
@@ -33,14 +26,14 @@ pub(super) fn routes() -> OpenApiRouter<State> {
 
 /// Peers connected.
 #[utoipa::path(get, path = "/v1/peers", operation_id = "list_peers", tag = "peers", responses((status = 200, body = Vec<Peer>)))]
-async fn list(extract::State(state): extract::State<State>) -> Result<Json<Vec<Peer>>> {
+async fn list(State(state): State<Shared>) -> Result<Json<Vec<Peer>>> {
     state.peers().await.map(Json)
 }
 
-impl State {
+impl Parts {
     async fn peers(&self) -> Result<Vec<Peer>> {
-        let traffic: HashMap<_, _> = self.transfer.traffic().into_iter().collect();
-        let peers = self.connect.peers().await?.into_iter().map(|info| {
+        let traffic: HashMap<_, _> = self.handles.transfer.traffic().into_iter().collect();
+        let peers = self.handles.connect.peers().await?.into_iter().map(|info| {
             let traffic = traffic.get(&info.peer).copied().unwrap_or_default();
             let name = self.node.peers.get(&info.peer).cloned();
             peer(info, name, traffic)
@@ -49,7 +42,7 @@ impl State {
     }
 
     /// The peer that a caller means: by its id, or the name that configuration gives it.
-    fn find(&self, text: &str) -> Result<PeerId> {
+    fn peer(&self, text: &str) -> Result<PeerId> {
         if let Ok(peer) = text.parse() {
             return Ok(peer);
         }
@@ -110,18 +103,15 @@ fn transport(address: &Multiaddr) -> &'static str {
     post, path = "/v1/peers", tag = "peers", request_body = NewPeer,
     responses((status = 200, body = Peer), (status = 403, body = Problem), (status = 404, body = Problem))
 )]
-async fn connect(
-    extract::State(state): extract::State<State>,
-    Body(new): Body<NewPeer>,
-) -> Result<Json<Peer>> {
+async fn connect(State(state): State<Shared>, Body(new): Body<NewPeer>) -> Result<Json<Peer>> {
     let id = match peer_of(&new.address) {
         Some(id) => {
             let somewhere = new.address.iter().count() > 1;
             let addresses = somewhere.then_some(new.address).into_iter().collect();
-            state.connect.connect(id, addresses).await?;
+            state.handles.connect.connect(id, addresses).await?;
             id
         }
-        None => state.connect.dial(new.address).await?,
+        None => state.handles.connect.dial(new.address).await?,
     };
     let connected = state
         .peers()
@@ -137,12 +127,10 @@ async fn connect(
     get, path = "/v1/peers/{peer}", operation_id = "show_peer", tag = "peers", params(("peer" = String, Path)),
     responses((status = 200, body = PeerDetails), (status = 404, body = Problem))
 )]
-async fn show(
-    extract::State(state): extract::State<State>,
-    Path(peer): Path<String>,
-) -> Result<Json<PeerDetails>> {
-    let id = state.find(&peer)?;
+async fn show(State(state): State<Shared>, Path(peer): Path<String>) -> Result<Json<PeerDetails>> {
+    let id = state.peer(&peer)?;
     let info = state
+        .handles
         .connect
         .peers()
         .await?
@@ -151,7 +139,7 @@ async fn show(
     let details = PeerDetails {
         peer_id: id.to_string(),
         name: state.node.peers.get(&id).cloned(),
-        blocked: state.connect.is_blocked(&id),
+        blocked: state.handles.connect.is_blocked(&id),
         connections: info.as_ref().map_or(0, |info| info.connections),
         protocols: info
             .as_ref()
@@ -162,7 +150,7 @@ async fn show(
             .await?
             .into_iter()
             .find(|peer| peer.peer_id == id.to_string()),
-        addresses: state.connect.addresses_of(id).await?,
+        addresses: state.handles.connect.addresses_of(id).await?,
     };
     let known = details.name.is_some()
         || details.blocked
@@ -179,9 +167,9 @@ async fn show(
     post, path = "/v1/peers/{peer}/ping", operation_id = "ping_peer", tag = "peers", params(("peer" = String, Path)),
     responses((status = 200, body = Ping), (status = 403, body = Problem), (status = 404, body = Problem))
 )]
-async fn ping(extract::State(state): extract::State<State>, Path(peer): Path<String>) -> Result<Json<Ping>> {
-    let id = state.find(&peer)?;
-    let took = state.connect.ping(id).await?;
+async fn ping(State(state): State<Shared>, Path(peer): Path<String>) -> Result<Json<Ping>> {
+    let id = state.peer(&peer)?;
+    let took = state.handles.connect.ping(id).await?;
     Ok(Json(Ping {
         peer_id: id.to_string(),
         rtt_ms: milliseconds(took),
@@ -190,14 +178,15 @@ async fn ping(extract::State(state): extract::State<State>, Path(peer): Path<Str
 
 /// The peers that this node refuses: those that were blocked, then those it refuses of its own accord.
 #[utoipa::path(get, path = "/v1/blocked", operation_id = "list_blocked", tag = "peers", responses((status = 200, body = Vec<BlockedPeer>)))]
-async fn blocked(extract::State(state): extract::State<State>) -> Json<Vec<BlockedPeer>> {
+async fn blocked(State(state): State<Shared>) -> Json<Vec<BlockedPeer>> {
     let named = |id: PeerId, until_restart| BlockedPeer {
         peer_id: id.to_string(),
         name: state.node.peers.get(&id).cloned(),
         until_restart,
     };
-    let blocked = state.connect.blocked();
+    let blocked = state.handles.connect.blocked();
     let refused = state
+        .handles
         .connect
         .refused()
         .into_iter()
@@ -220,12 +209,12 @@ async fn blocked(extract::State(state): extract::State<State>) -> Json<Vec<Block
         (status = 429, body = Problem)
     )
 )]
-async fn block(extract::State(state): extract::State<State>, Path(peer): Path<String>) -> Result<StatusCode> {
-    let id = state.find(&peer)?;
+async fn block(State(state): State<Shared>, Path(peer): Path<String>) -> Result<StatusCode> {
+    let id = state.peer(&peer)?;
     if id == state.node.peer_id {
         return Err(Refused::usage(format!("{id} is this node itself")));
     }
-    state.connect.block(id).await?;
+    state.handles.connect.block(id).await?;
     tracing::info!(peer = %id, "blocked");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -235,12 +224,9 @@ async fn block(extract::State(state): extract::State<State>, Path(peer): Path<St
     delete, path = "/v1/blocked/{peer}", operation_id = "unblock_peer", tag = "peers", params(("peer" = String, Path)),
     responses((status = 204, description = "It may connect."), (status = 404, body = Problem))
 )]
-async fn unblock(
-    extract::State(state): extract::State<State>,
-    Path(peer): Path<String>,
-) -> Result<StatusCode> {
-    let id = state.find(&peer)?;
-    if state.connect.unblock(id).await? {
+async fn unblock(State(state): State<Shared>, Path(peer): Path<String>) -> Result<StatusCode> {
+    let id = state.peer(&peer)?;
+    if state.handles.connect.unblock(id).await? {
         tracing::info!(peer = %id, "unblocked");
         return Ok(StatusCode::NO_CONTENT);
     }
@@ -252,12 +238,9 @@ async fn unblock(
     delete, path = "/v1/peers/{peer}", tag = "peers", params(("peer" = String, Path)),
     responses((status = 204, description = "They are closed."), (status = 404, body = Problem))
 )]
-async fn disconnect(
-    extract::State(state): extract::State<State>,
-    Path(peer): Path<String>,
-) -> Result<StatusCode> {
-    let peer = state.find(&peer)?;
-    if state.connect.disconnect(peer).await? {
+async fn disconnect(State(state): State<Shared>, Path(peer): Path<String>) -> Result<StatusCode> {
+    let peer = state.peer(&peer)?;
+    if state.handles.connect.disconnect(peer).await? {
         return Ok(StatusCode::NO_CONTENT);
     }
     Err(Refused::not_found(format!("{peer} is not connected")))

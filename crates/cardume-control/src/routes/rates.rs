@@ -1,30 +1,26 @@
 //! How fast content may go.
 use std::{num::NonZeroU64, time::Duration};
 
-use axum::{Json, extract};
+use axum::{Json, extract::State};
 use cardume_access::rates;
 use cardume_api::{ClassLimits, NewRates, Problem, RateLimits, Rates, RatesOrigin};
-use cardume_transfer::rates::{Handle, Origin, Report};
+use cardume_transfer::rates::{Origin, Report};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::Shared;
 use crate::{
     extract::Json as Body,
     problem::{Refused, Result},
 };
 
-#[derive(Clone)]
-pub(super) struct State {
-    pub(super) rates: Handle,
-}
-
-pub(super) fn routes() -> OpenApiRouter<State> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(get, set, reset))
 }
 
 /// How fast content may go, and how fast it goes.
 #[utoipa::path(get, path = "/v1/rates", operation_id = "get_rates", tag = "node", responses((status = 200, body = Rates)))]
-async fn get(extract::State(state): extract::State<State>) -> Json<Rates> {
-    Json(told(state.rates.report()))
+async fn get(State(state): State<Shared>) -> Json<Rates> {
+    Json(told(state.handles.rates.report()))
 }
 
 /// Replaces all limits, for a time or until restart. They count for what is under way too; schedules wait.
@@ -32,20 +28,20 @@ async fn get(extract::State(state): extract::State<State>) -> Json<Rates> {
     put, path = "/v1/rates", operation_id = "set_rates", tag = "node", request_body = NewRates,
     responses((status = 200, body = Rates), (status = 400, body = Problem))
 )]
-async fn set(extract::State(state): extract::State<State>, Body(new): Body<NewRates>) -> Result<Json<Rates>> {
+async fn set(State(state): State<Shared>, Body(new): Body<NewRates>) -> Result<Json<Rates>> {
     let rates = taken(&new.limits)?;
-    let set = state.rates.set(rates, new.for_s.map(Duration::from_secs));
+    let set = state.handles.rates.set(rates, new.for_s.map(Duration::from_secs));
     set.map_err(|mistake| Refused::usage(format!("{} {}", mistake.path.join("."), mistake.reason)))?;
     tracing::info!(for_s = new.for_s, "other rates: asked over the control socket");
-    Ok(Json(told(state.rates.report())))
+    Ok(Json(told(state.handles.rates.report())))
 }
 
 /// Goes back to what the configuration says.
 #[utoipa::path(delete, path = "/v1/rates", operation_id = "reset_rates", tag = "node", responses((status = 200, body = Rates)))]
-async fn reset(extract::State(state): extract::State<State>) -> Json<Rates> {
-    state.rates.reset();
+async fn reset(State(state): State<Shared>) -> Json<Rates> {
+    state.handles.rates.reset();
     tracing::info!("the configured rates: asked over the control socket");
-    Json(told(state.rates.report()))
+    Json(told(state.handles.rates.report()))
 }
 
 /// A report, as the API words it.

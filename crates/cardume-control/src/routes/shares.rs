@@ -1,32 +1,20 @@
 //! Content of this machine, taken in and hashed anew.
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
-use axum::{Json, extract, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode};
 use cardume_api::{Kind, Mode, NewShare, Operation, Problem};
 use cardume_content::{Cid, manifest::Name};
-use cardume_store::Store;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::on_disk;
+use super::{Parts, Shared, on_disk};
 use crate::{
     caller::Caller,
-    config::NodeInfo,
     extract::{CidPath, Json as Body},
-    link::Links,
-    operations::{self, Operations},
+    operations,
     problem::{Refused, Result},
 };
 
-#[derive(Clone)]
-pub(super) struct State {
-    pub(super) node: Arc<NodeInfo>,
-    pub(super) operations: Arc<Operations>,
-    pub(super) store: Store,
-    pub(super) exchange: cardume_exchange::Handle,
-    pub(super) links: Links,
-}
-
-pub(super) fn routes() -> OpenApiRouter<State> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(share))
         .routes(routes!(verify_one))
@@ -42,11 +30,7 @@ type Accepted = (StatusCode, Json<Operation>);
     post, path = "/v1/shares", tag = "content", request_body = NewShare,
     responses((status = 202, body = Operation), (status = 400, body = Problem), (status = 403, body = Problem))
 )]
-async fn share(
-    caller: Caller,
-    extract::State(state): extract::State<State>,
-    Body(new): Body<NewShare>,
-) -> Result<Accepted> {
+async fn share(caller: Caller, State(state): State<Shared>, Body(new): Body<NewShare>) -> Result<Accepted> {
     let given = name_of(&new.path);
     let (path, above) = {
         let node = state.node.clone();
@@ -75,7 +59,13 @@ async fn share(
             mode,
             name,
         };
-        operations::share(ticket, state.store, state.exchange, state.links, given)
+        operations::share(
+            ticket,
+            state.handles.store.clone(),
+            state.handles.exchange.clone(),
+            state.links.clone(),
+            given,
+        )
     })?;
     Ok((StatusCode::ACCEPTED, Json(operation)))
 }
@@ -119,23 +109,23 @@ fn name_of(path: &Path) -> String {
     post, path = "/v1/files/{cid}/verify", tag = "content", params(("cid" = String, Path)),
     responses((status = 202, body = Operation), (status = 404, body = Problem))
 )]
-async fn verify_one(extract::State(state): extract::State<State>, CidPath(cid): CidPath) -> Result<Accepted> {
-    let store = state.store.clone();
+async fn verify_one(State(state): State<Shared>, CidPath(cid): CidPath) -> Result<Accepted> {
+    let store = state.handles.store.clone();
     let root = on_disk(move || Ok(store.root(cid)?)).await?;
     root.ok_or_else(|| Refused::not_found(format!("{cid} is no root of the store")))?;
-    verify(state, Some(cid))
+    verify(&state, Some(cid))
 }
 
 /// Hashes everything anew; the operation ends in `Verified`.
 #[utoipa::path(post, path = "/v1/verify", tag = "content", responses((status = 202, body = Operation)))]
-async fn verify_all(extract::State(state): extract::State<State>) -> Result<Accepted> {
-    verify(state, None)
+async fn verify_all(State(state): State<Shared>) -> Result<Accepted> {
+    verify(&state, None)
 }
 
-fn verify(state: State, cid: Option<Cid>) -> Result<Accepted> {
+fn verify(state: &Parts, cid: Option<Cid>) -> Result<Accepted> {
     let subject = cid.map_or_else(|| "everything".to_owned(), |cid| cid.to_string());
     let operation = state.operations.start(Kind::Verify, subject, |ticket| {
-        operations::verify(ticket, state.store, cid)
+        operations::verify(ticket, state.handles.store.clone(), cid)
     })?;
     Ok((StatusCode::ACCEPTED, Json(operation)))
 }

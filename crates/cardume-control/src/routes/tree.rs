@@ -1,5 +1,5 @@
 //! What lies where below a root.
-use axum::{Json, extract};
+use axum::{Json, extract::State};
 use cardume_api::{Entry, EntryKind, Held, Problem, Stat};
 use cardume_content::{
     Cid, Kind,
@@ -9,27 +9,21 @@ use cardume_exchange::Resolved;
 use cardume_store::{Presence, Store};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::on_disk;
+use super::{Parts, Shared, on_disk};
 use crate::{
     extract::{Below, CidPath},
     problem::{Refused, Result},
 };
 
-#[derive(Clone)]
-pub(super) struct State {
-    pub(super) store: Store,
-    pub(super) exchange: cardume_exchange::Handle,
-}
-
-pub(super) fn routes() -> OpenApiRouter<State> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(stat)).routes(routes!(list))
 }
 
-impl State {
+impl Parts {
     /// Follows `below` from `root`; directories that are not held come from peers.
     pub(super) async fn find(&self, root: Cid, below: &Below) -> Result<Resolved> {
         let (path, peers) = (below.path.clone(), below.peers.clone());
-        Ok(self.exchange.resolve(root, path, peers, None).await?)
+        Ok(self.handles.exchange.resolve(root, path, peers, None).await?)
     }
 }
 
@@ -39,13 +33,9 @@ impl State {
     params(("cid" = String, Path), ("path" = Option<String>, Query), ("peer" = Option<Vec<String>>, Query)),
     responses((status = 200, body = Stat), (status = 404, body = Problem))
 )]
-async fn stat(
-    extract::State(state): extract::State<State>,
-    CidPath(root): CidPath,
-    below: Below,
-) -> Result<Json<Stat>> {
+async fn stat(State(state): State<Shared>, CidPath(root): CidPath, below: Below) -> Result<Json<Stat>> {
     let found = state.find(root, &below).await?;
-    let (store, cid) = (state.store, found.cid);
+    let (store, cid) = (state.handles.store.clone(), found.cid);
     let (held, name) = on_disk(move || {
         let held = match measure(&store, cid) {
             Ok(measured) => measured.held,
@@ -74,11 +64,7 @@ async fn stat(
     params(("cid" = String, Path), ("path" = Option<String>, Query), ("peer" = Option<Vec<String>>, Query)),
     responses((status = 200, body = Vec<Entry>), (status = 400, body = Problem), (status = 404, body = Problem))
 )]
-async fn list(
-    extract::State(state): extract::State<State>,
-    CidPath(root): CidPath,
-    below: Below,
-) -> Result<Json<Vec<Entry>>> {
+async fn list(State(state): State<Shared>, CidPath(root): CidPath, below: Below) -> Result<Json<Vec<Entry>>> {
     let found = state.find(root, &below).await?;
     let manifest = found
         .manifest

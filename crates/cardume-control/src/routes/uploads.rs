@@ -16,7 +16,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::on_disk;
+use super::{Shared, on_disk};
 use crate::{
     extract::Json as JsonBody,
     problem::{Refused, Result},
@@ -27,7 +27,7 @@ const MAX_MANIFEST: usize = 64 * 1024 * 1024;
 /// Pieces of a body between the socket and the disk.
 const QUEUE: usize = 16;
 
-pub(super) fn routes() -> OpenApiRouter<Store> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     let content = OpenApiRouter::new()
         .routes(routes!(content))
         .layer(DefaultBodyLimit::disable());
@@ -45,8 +45,9 @@ type Created = (StatusCode, Json<Uploaded>);
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 201, body = Uploaded), (status = 507, body = Problem))
 )]
-async fn content(State(store): State<Store>, body: Body) -> Result<Created> {
+async fn content(State(state): State<Shared>, body: Body) -> Result<Created> {
     let (pieces, queue) = mpsc::channel(QUEUE);
+    let store = state.handles.store.clone();
     let writing = on_disk(move || write(&store, queue));
     let ((), uploaded) = tokio::join!(hand_over(body, pieces), writing);
     Ok((StatusCode::CREATED, Json(uploaded?)))
@@ -97,7 +98,8 @@ fn write(store: &Store, mut queue: mpsc::Receiver<Piece>) -> Result<Uploaded> {
     post, path = "/v1/manifests", operation_id = "upload_manifest", tag = "content", request_body = NewManifest,
     responses((status = 201, body = Uploaded), (status = 400, body = Problem), (status = 404, body = Problem))
 )]
-async fn manifest(State(store): State<Store>, JsonBody(new): JsonBody<NewManifest>) -> Result<Created> {
+async fn manifest(State(state): State<Shared>, JsonBody(new): JsonBody<NewManifest>) -> Result<Created> {
+    let store = state.handles.store.clone();
     let uploaded = on_disk(move || {
         let entries = new.entries.into_iter().map(|entry| checked(&store, entry));
         let manifest = Manifest::new(entries.collect::<Result<_>>()?)?;
