@@ -87,6 +87,15 @@ impl Home {
         command
     }
 
+    /// A command line that finds no daemon, and starts a node within itself, on free loopback ports.
+    pub fn alone(&self) -> Command {
+        let mut command = self.command();
+        command.env_remove("CARDUME_API").stdin(Stdio::null());
+        command.args(["--set", "mdns.enabled=false", "--set"]);
+        command.arg("listen.addresses=/ip4/127.0.0.1/tcp/0,/ip4/127.0.0.1/udp/0/quic-v1");
+        command
+    }
+
     /// Runs one command line and waits for it.
     pub fn run<S: AsRef<std::ffi::OsStr>>(
         &self,
@@ -142,6 +151,16 @@ impl Home {
         daemon.wait_until_ready()?;
         Ok(daemon)
     }
+}
+
+/// The exit status of a command that ended by itself, or -1.
+pub fn status(output: &Output) -> i32 {
+    output.status.code().unwrap_or(-1)
+}
+
+/// What a command said on its standard error.
+pub fn error(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// A running daemon; killed when dropped.

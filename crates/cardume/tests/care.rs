@@ -2,13 +2,12 @@
 
 use std::{
     fs,
-    process::Output,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
 use cardume_testkit::{
-    daemon::{Daemon, Home},
+    daemon::{Daemon, Home, error, status},
     files,
 };
 
@@ -17,14 +16,6 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_cardume");
 /// Longer than anything here takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn status(output: &Output) -> i32 {
-    output.status.code().unwrap_or(-1)
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
 /// A giver that shares a file of 6 MiB, and a taker that has got it.
 fn pair() -> anyhow::Result<(Daemon, Daemon, String)> {
     let (giver, taker) = (Home::new(PROGRAM)?.start()?, Home::new(PROGRAM)?.start()?);
@@ -32,7 +23,7 @@ fn pair() -> anyhow::Result<(Daemon, Daemon, String)> {
     let shared = giver.json(["share", "film"])?;
     let link = shared["link"].as_str().context("link")?;
     let got = taker.run(["get", link, "-o", "film"])?;
-    ensure!(got.status.success(), "{}", said(&got));
+    ensure!(got.status.success(), "{}", error(&got));
     // It is listed once the disk has it for good.
     let began = Instant::now();
     while taker.run(["file", "ls"])?.stdout.is_empty() {
@@ -52,7 +43,7 @@ fn what_is_broken_is_found_and_made_whole_or_told() -> anyhow::Result<()> {
     fs::write(&path, &wrong)?;
     for _ in 0..2 {
         let verified = taker.run(["file", "verify"])?;
-        ensure!(status(&verified) == 7, "{}", said(&verified));
+        ensure!(status(&verified) == 7, "{}", error(&verified));
     }
     let repaired = taker.json(["file", "repair", &link])?;
     ensure!(
@@ -73,7 +64,7 @@ fn what_is_broken_is_found_and_made_whole_or_told() -> anyhow::Result<()> {
     let path = giver.path().join("film");
     fs::write(&path, &wrong)?;
     let left = giver.run(["file", "repair"])?;
-    ensure!(status(&left) == 7, "{}", said(&left));
+    ensure!(status(&left) == 7, "{}", error(&left));
     ensure!(fs::read(&path)? == wrong, "never overwritten");
     let taker_at = taker.address(true)?;
     let repaired = giver.json(["file", "repair", "--overwrite", &link, "--peer", &taker_at])?;
@@ -90,11 +81,11 @@ fn what_does_not_fit_is_refused_before_it_starts_and_garbage_gives_room() -> any
     let copy = small.json(["share", "--copy", "copy"])?;
     files::random_file(&small.path().join("more"), 3 << 20, 7)?;
     let refused = small.run(["share", "--copy", "more"])?;
-    ensure!(status(&refused) == 9, "{}", said(&refused));
-    ensure!(said(&refused).contains("store.quota"), "{}", said(&refused));
+    ensure!(status(&refused) == 9, "{}", error(&refused));
+    ensure!(error(&refused).contains("store.quota"), "{}", error(&refused));
     // What lies outside the store takes only its tree.
     let got = small.run(["get", "--sync", &link, "-o", "film"])?;
-    ensure!(got.status.success(), "{}", said(&got));
+    ensure!(got.status.success(), "{}", error(&got));
     let du = small.json(["file", "du"])?;
     ensure!(
         du["quota"] == 4 << 20 && du["data"] == 3 << 20 && du["in_place"] == 6 << 20,
@@ -120,9 +111,9 @@ fn what_does_not_fit_is_refused_before_it_starts_and_garbage_gives_room() -> any
     let full = Home::new(PROGRAM)?.set("store.keep_free=1000TiB").start()?;
     let refused = full.run(["get", &link, "-o", "film"])?;
     ensure!(
-        status(&refused) == 9 && said(&refused).contains("store.keep_free"),
+        status(&refused) == 9 && error(&refused).contains("store.keep_free"),
         "{}",
-        said(&refused)
+        error(&refused)
     );
     ensure!(
         fs::read_dir(full.path())?

@@ -8,12 +8,12 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read},
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use cardume_testkit::{
-    daemon::{Daemon, Home},
+    daemon::{Daemon, Home, error, status},
     files::random_file,
     patience,
 };
@@ -29,23 +29,6 @@ fn home() -> Home {
 
 fn daemon() -> Daemon {
     home().start().unwrap()
-}
-
-/// A command line without a daemon: in a home of its own, on loopback.
-fn alone(home: &Home) -> Command {
-    let mut command = home.command();
-    command.env_remove("CARDUME_API").stdin(Stdio::null());
-    command.args(["--set", "mdns.enabled=false", "--set"]);
-    command.arg("listen.addresses=/ip4/127.0.0.1/tcp/0,/ip4/127.0.0.1/udp/0/quic-v1");
-    command
-}
-
-fn status(output: &Output) -> i32 {
-    output.status.code().unwrap_or(-1)
-}
-
-fn error(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// A tree with a nested file, an empty one, a program and a link.
@@ -249,11 +232,11 @@ fn a_hangup_changes_nothing() {
 /// Starts a daemon with these sinks, uses it, and tells how it ended.
 fn survive(sink: impl FnOnce(&mut Command)) {
     let home = home();
-    let mut command = alone(&home);
+    let mut command = home.alone();
     command.args(["--set", "log.level=trace", "daemon"]);
     sink(&mut command);
     let mut child = command.spawn().unwrap();
-    let ask = |arguments: &[&str]| patience::output(alone(&home).args(arguments)).unwrap();
+    let ask = |arguments: &[&str]| patience::output(home.alone().args(arguments)).unwrap();
     let output = ask(&["status", "--wait", "20s"]);
     assert_eq!(status(&output), 0, "{}", error(&output));
     fs::write(home.path().join("a.txt"), "a").unwrap();
@@ -303,7 +286,8 @@ fn data_that_nobody_takes_ends_a_command() {
 fn without_a_daemon_share_and_get_run_a_node_themselves() {
     let (giver, getter) = (home(), home());
     random_file(&giver.path().join("a.bin"), 2_000_000, 3).unwrap();
-    let mut sharing = alone(&giver)
+    let mut sharing = giver
+        .alone()
         .args(["share", "a.bin"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -312,7 +296,7 @@ fn without_a_daemon_share_and_get_run_a_node_themselves() {
     let mut lines = BufReader::new(sharing.stdout.take().unwrap()).lines();
     let (_cid, link) = (lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap());
 
-    let output = patience::output(alone(&getter).args(["--json", "get", &link])).unwrap();
+    let output = patience::output(getter.alone().args(["--json", "get", &link])).unwrap();
     assert_eq!(status(&output), 0, "{}", error(&output));
     assert!(
         error(&output).contains("no daemon is running"),
@@ -407,7 +391,8 @@ fn every_command_has_a_manual_page_and_completions() {
 fn a_daemon_is_found_by_its_data_directory_wherever_its_socket_is() {
     let home = home();
     let data = home.path().join("data");
-    let mut child = alone(&home)
+    let mut child = home
+        .alone()
         .arg("daemon")
         .arg("--data-dir")
         .arg(&data)
@@ -415,7 +400,7 @@ fn a_daemon_is_found_by_its_data_directory_wherever_its_socket_is() {
         .spawn()
         .unwrap();
     for place in [Some(&data), None] {
-        let mut command = alone(&home);
+        let mut command = home.alone();
         if let Some(data) = place {
             command.arg("--data-dir").arg(data);
         }

@@ -4,9 +4,12 @@ use std::{
     os::unix::net::UnixListener,
 };
 
-use cardume_testkit::patience;
+use cardume_testkit::{
+    daemon::{error, status},
+    patience,
+};
 
-use crate::{error, home, status};
+use crate::home;
 
 /// Every command that needs a daemon, with arguments that make sense.
 const NEEDING: [&[&str]; 27] = [

@@ -1,9 +1,12 @@
 //! What only a start finds out: each ends with 78, the place of the key, and what to do.
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use cardume_testkit::patience;
+use cardume_testkit::{
+    daemon::{error, status},
+    patience,
+};
 
-use crate::{alone, error, home, status};
+use crate::home;
 
 /// A key, its value (`@` stands for the test's own directory), and what is said.
 const MISTAKES: [(&str, &str, &str); 9] = [
@@ -56,7 +59,7 @@ fn what_a_start_finds_out_is_told_with_its_place() {
     for (key, value, told) in MISTAKES {
         let value = value.replace('@', home.path().to_str().unwrap());
         fs::write(&config, format!("# a comment\n{key} = {value:?}\n")).unwrap();
-        let mut command = alone(&home);
+        let mut command = home.alone();
         command.arg("--config").arg(&config).arg("daemon");
         if key != "node.data_dir" {
             command.args(["--data-dir", "data"]);

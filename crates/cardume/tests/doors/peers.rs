@@ -1,7 +1,10 @@
 //! `cardume peer`.
-use cardume_testkit::{daemon::Daemon, patience};
+use cardume_testkit::{
+    daemon::{Daemon, error, status},
+    patience,
+};
 
-use crate::{daemon, error, status};
+use crate::daemon;
 
 fn connected(daemon: &Daemon) -> bool {
     !daemon.run(["peer", "ls"]).unwrap().stdout.is_empty()

@@ -11,10 +11,14 @@ use std::{
     time::Duration,
 };
 
-use cardume_testkit::{daemon::Home, files::random_file, patience};
+use cardume_testkit::{
+    daemon::{Home, error, status},
+    files::random_file,
+    patience,
+};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{PROGRAM, alone, error, home, status};
+use crate::{PROGRAM, home};
 
 /// Larger than what sockets and pipes hold on the way.
 const SIZE: u64 = 24 << 20;
@@ -28,7 +32,8 @@ fn the_service_manager_hears_that_a_daemon_is_ready_and_that_it_stops() {
     let home = home();
     let manager = UnixDatagram::bind(home.path().join("notify")).unwrap();
     manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let mut daemon = alone(&home)
+    let mut daemon = home
+        .alone()
         .args(["daemon", "--data-dir", "data"])
         .env("NOTIFY_SOCKET", home.path().join("notify"))
         .stderr(Stdio::null())
@@ -121,7 +126,8 @@ fn a_group_gets_the_socket_in_a_directory_of_its_own() {
     let program = home.path().join("cardume");
     fs::copy(PROGRAM, &program).unwrap();
     let socket = home.path().join("door/c.sock");
-    let mut daemon = alone(&home)
+    let mut daemon = home
+        .alone()
         .args(["--set", "control.group=4321", "--set"])
         .arg(format!("control.listen=unix:{}", socket.display()))
         .args(["daemon", "--data-dir", "data"])
@@ -130,7 +136,7 @@ fn a_group_gets_the_socket_in_a_directory_of_its_own() {
         .unwrap();
     let api = format!("unix://{}", socket.display());
     let ready = ["--api", &api, "status", "--wait", "20s"];
-    let output = patience::output(alone(&home).args(ready)).unwrap();
+    let output = patience::output(home.alone().args(ready)).unwrap();
     assert_eq!(status(&output), 0, "{}", error(&output));
 
     let (file, directory) = (
@@ -159,7 +165,7 @@ fn a_group_that_is_not_there_is_named_with_the_place_that_names_it() {
     fs::write(&config, "[control]\ngroup = \"no-such-group\"\n").unwrap();
     let output =
         patience::output(
-            alone(&home)
+            home.alone()
                 .arg("--config")
                 .arg(&config)
                 .args(["daemon", "--data-dir", "data"]),
