@@ -1,6 +1,7 @@
 //! The whole configuration of a node, as data. Nothing here reads files or the environment.
 use std::{collections::BTreeMap, path::PathBuf};
 
+pub use cardume_membership::Access;
 use libp2p::Multiaddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,8 +22,8 @@ pub struct Config {
     pub connect: cardume_connect::Config,
     /// Peers by name.
     pub peer: BTreeMap<String, cardume_connect::Peer>,
-    /// Which network it belongs to.
-    pub network: Network,
+    /// Which network it belongs to, and who else does.
+    pub network: cardume_membership::Config,
     /// Peers on the local network.
     pub mdns: cardume_mdns::Config,
     /// The distributed hash table.
@@ -122,19 +123,6 @@ impl Default for Listen {
                 .to_vec(),
             announce: Vec::new(),
         }
-    }
-}
-
-/// `[network]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Network {
-    /// Part of every protocol id of ours: two networks never mix.
-    pub id: String,
-}
-impl Default for Network {
-    fn default() -> Self {
-        Self { id: "main".into() }
     }
 }
 

@@ -90,7 +90,7 @@ impl Node {
     fn assemble(config: &Config, home: Home, wired: Wired) -> Result<Self, StartError> {
         let peer = home.key.public().to_peer_id();
         let stop = CancellationToken::new();
-        let mut swarm = swarm::build(&home.key, &config.connect, wired.behaviour)?;
+        let mut swarm = swarm::build(&home.key, &config.connect, &wired.gate, wired.behaviour)?;
         swarm::listen(&mut swarm, &config.listen.addresses)?;
         let (exchange, exchange_server) = config.exchange.build(
             home.store.clone(),

@@ -26,10 +26,11 @@ const DIAL_CONCURRENCY: NonZeroU8 = NonZeroU8::new(8).expect("8 is not 0");
 /// Events for one connection that wait for it.
 const HANDLER_BUFFER: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
 
-/// Builds the swarm on the transports of [`cardume_transport`].
+/// Builds the swarm on the transports of [`cardume_transport`]; every connection passes `gate` first.
 pub(crate) fn build(
     key: &Keypair,
     config: &cardume_connect::Config,
+    gate: &cardume_membership::Gate,
     behaviour: Behaviour,
 ) -> Result<Swarm<Behaviour>, StartError> {
     let timeouts = cardume_transport::Timeouts {
@@ -38,6 +39,8 @@ pub(crate) fn build(
     };
     let transport =
         cardume_transport::build(key, timeouts).map_err(|error| StartError::Identity(error.to_string()))?;
+    // Last, over all of them: no behaviour may meet a peer that the gate has not let through.
+    let transport = gate.guard(transport);
     let swarm = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(config.idle_timeout.get())
         .with_smart_dial()

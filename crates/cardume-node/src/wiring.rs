@@ -13,6 +13,7 @@ use crate::{Config, StartError, behaviour::Behaviour};
 /// and the servers that touch disk.
 pub(crate) struct Wired {
     pub(crate) behaviour: Behaviour,
+    pub(crate) gate: cardume_membership::Gate,
     pub(crate) connect: cardume_connect::Handle,
     pub(crate) connect_server: cardume_connect::Server,
     pub(crate) kad: cardume_kad::Handle,
@@ -48,6 +49,7 @@ pub(crate) fn wire(
             key: "connect",
             reason: error.to_string(),
         })?;
+    let gate = cardume_membership::Gate::new(&config.network, config.peer.values().map(|peer| peer.id));
     let mdns = config.mdns.enabled.then(|| config.mdns.build(local)).transpose().unwrap_or_else(|error| {
         tracing::warn!(%error, "no multicast on this host; peers on the local network are not found by themselves");
         None
@@ -79,6 +81,7 @@ pub(crate) fn wire(
     };
     Ok(Wired {
         behaviour,
+        gate,
         connect,
         connect_server,
         kad,

@@ -1,7 +1,7 @@
 //! Checks that no single key can fail alone.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cardume_node::Config;
+use cardume_node::{Config, config::Access};
 use multiaddr::{Multiaddr, Protocol};
 
 use super::layer::Path;
@@ -49,6 +49,19 @@ fn network(config: &Config, found: &mut Findings) {
         let reason = format!("{id:?} is no network id");
         found.add(&["network", "id"], reason, Some("1 to 32 of a-z, 0-9 and -"));
     }
+    if config.network.access == Access::Listed {
+        let listed: BTreeSet<_> = config.peer.values().map(|peer| peer.id).collect();
+        for address in &config.connect.bootstrap {
+            if peer_of(address).is_some_and(|peer| !listed.contains(&peer)) {
+                let reason = format!("{address} is in no [peer.*], and network.access is \"listed\"");
+                found.add(
+                    &["connect", "bootstrap"],
+                    reason,
+                    Some("give it a [peer.NAME] too"),
+                );
+            }
+        }
+    }
 }
 
 fn addresses(config: &Config, found: &mut Findings) {
@@ -75,7 +88,7 @@ fn addresses(config: &Config, found: &mut Findings) {
             found.add(&["listen", "addresses"], reason, Some(hint));
         }
     }
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for address in &config.listen.addresses {
         let free = address
             .iter()

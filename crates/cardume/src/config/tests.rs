@@ -210,7 +210,7 @@ fn every_mistake_of_every_source_is_told_at_once() {
 }
 
 /// What a file says, and how the one mistake in it is told.
-const BAD_FILES: [(&str, &str); 39] = [
+const BAD_FILES: [(&str, &str); 40] = [
     (
         "[listen]\nadresses = []",
         "2:1: unknown key \"adresses\" in [listen]; did you mean \"addresses\"?",
@@ -277,6 +277,10 @@ const BAD_FILES: [(&str, &str); 39] = [
     (
         "[connect]\nbootstrap = [\"/ip4/1.2.3.4/tcp/1\"]",
         "2:1: connect.bootstrap: /ip4/1.2.3.4/tcp/1 does not say which peer",
+    ),
+    (
+        "[network]\naccess = \"listed\"\n[connect]\nbootstrap = [\"/ip4/1.2.3.4/tcp/1/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp\"]",
+        "4:1: connect.bootstrap: /ip4/1.2.3.4/tcp/1/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp is in no [peer.*]",
     ),
     (
         "[listen]\naddresses = [\"/dns/a/tcp/1\"]",
