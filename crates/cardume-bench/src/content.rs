@@ -28,6 +28,15 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// Number of files.
+    pub fn files(self) -> u64 {
+        match self {
+            Self::File(_) => 1,
+            Self::Tree(files, _) => files,
+            Self::Memory(_) => 0,
+        }
+    }
+
     /// Bytes in all files.
     pub fn bytes(self) -> u64 {
         match self {

@@ -7,6 +7,7 @@
 //! It tunes no contestant, cardume neither: each runs as it comes. What is not installed is left out, with a loud
 //! line.
 
+pub mod ask;
 pub mod content;
 pub mod contestants;
 pub mod figures;

@@ -12,6 +12,8 @@ use cardume_testkit::hosts::{self, Host, Lan};
 
 /// How long a server may take to listen.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long something may take whose time is measured.
+const LONG: Duration = Duration::from_secs(300);
 
 /// Loopback, or a host of its own whose network card counts.
 #[derive(Debug, Clone, Default)]
@@ -108,13 +110,31 @@ impl Place {
 /// # Errors
 ///
 /// What `ready` says, or that it took too long.
-pub fn wait_for(what: &str, mut ready: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+pub fn wait_for(what: &str, ready: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    wait(what, PATIENCE, Duration::from_millis(2), ready)
+}
+
+/// Waits until `ready` says so of work that takes its time, and is asked less often for it.
+///
+/// # Errors
+///
+/// What `ready` says, or that it took too long.
+pub fn wait_for_long(what: &str, ready: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    wait(what, LONG, Duration::from_millis(10), ready)
+}
+
+fn wait(
+    what: &str,
+    patience: Duration,
+    look: Duration,
+    mut ready: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
     let began = Instant::now();
     while !ready()? {
-        if began.elapsed() > PATIENCE {
-            bail!("waited {PATIENCE:?} for {what}");
+        if began.elapsed() > patience {
+            bail!("waited {patience:?} for {what}");
         }
-        std::thread::park_timeout(Duration::from_millis(2));
+        std::thread::park_timeout(look);
     }
     Ok(())
 }

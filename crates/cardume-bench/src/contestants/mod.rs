@@ -3,19 +3,30 @@
 mod aria2;
 mod cardume;
 mod curl;
+mod libtorrent;
+mod rqbit;
+mod sendme;
+mod syncthing;
 
 use std::{
+    io::{BufRead, BufReader},
     net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
 };
+
+use anyhow::Context;
 
 pub(crate) use self::cardume::start;
 use self::{
     aria2::Aria2,
     cardume::{Cardume, Link},
     curl::Curl,
+    libtorrent::Libtorrent,
+    rqbit::Rqbit,
+    sendme::Sendme,
+    syncthing::Syncthing,
 };
 use crate::{content::Content, place::Place, watch::Watch, workload::Workload};
 
@@ -95,6 +106,10 @@ pub fn all(program: &Path) -> Vec<Box<dyn Contestant>> {
         Box::new(Cardume::new(program, Link::Quic)),
         Box::new(Curl),
         Box::new(Aria2),
+        Box::new(Libtorrent),
+        Box::new(Rqbit),
+        Box::new(Sendme),
+        Box::new(Syncthing::default()),
     ]
 }
 
@@ -113,12 +128,33 @@ struct Killed(Child);
 
 impl Killed {
     fn start(command: &mut Command) -> anyhow::Result<Self> {
-        use std::process::Stdio;
         let quiet = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         Ok(Self(quiet.spawn()?))
+    }
+
+    /// Starts what prints a line when it is ready, and returns what stands there after `mark`.
+    fn start_saying(command: &mut Command, mark: &str) -> anyhow::Result<(Self, String)> {
+        let quiet = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut process = Self(quiet.spawn().with_context(|| format!("{command:?}"))?);
+        let said = process.0.stdout.take().context("it was asked for")?;
+        let mut lines = BufReader::new(said).lines();
+        let found = loop {
+            let line = lines
+                .next()
+                .with_context(|| format!("{command:?} ended without a line with {mark:?}"))??;
+            if let Some((_, rest)) = line.split_once(mark) {
+                break rest.trim().to_owned();
+            }
+        };
+        // It may say more, and must not wait for somebody to read that, nor fail because nobody does.
+        std::thread::spawn(move || lines.by_ref().for_each(drop));
+        Ok((process, found))
     }
 }
 
