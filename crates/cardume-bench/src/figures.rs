@@ -43,6 +43,36 @@ pub struct Measured {
     /// Share of the line's rate that was content, from the beginning to the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<f64>,
+    /// Share of the limit at which content came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<f64>,
+    /// How long a peer took to answer a ping meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ping: Option<Waits>,
+    /// How long the source's daemon took to say how it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api: Option<Waits>,
+}
+
+/// How long answers took, seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Waits {
+    /// The median.
+    pub median: f64,
+    /// The one of a hundred that took longest.
+    pub p99: f64,
+}
+
+impl Waits {
+    /// Of so many answers; `None` of none.
+    pub fn of(mut seconds: Vec<f64>) -> Option<Self> {
+        seconds.sort_by(f64::total_cmp);
+        let last = seconds.len().checked_sub(1)?;
+        Some(Self {
+            median: seconds[last / 2],
+            p99: seconds[last * 99 / 100],
+        })
+    }
 }
 
 impl Measured {
@@ -67,6 +97,11 @@ type Column = (&'static str, usize, fn(&Measured) -> Option<f64>);
 const COLUMNS: &[Column] = &[
     ("\nMiB/s", 0, |run| Some(run.mib()? / run.seconds)),
     ("of the\nline", 2, |run| run.line),
+    ("of the\nlimit", 3, |run| run.limit),
+    ("ping ms\nmedian", 2, |run| Some(run.ping?.median * 1e3)),
+    ("\np99", 2, |run| Some(run.ping?.p99 * 1e3)),
+    ("API ms\nmedian", 2, |run| Some(run.api?.median * 1e3)),
+    ("\np99", 2, |run| Some(run.api?.p99 * 1e3)),
     ("last ÷\nfirst", 2, |run| Some(run.seconds / run.first?)),
     ("source\nsent ×", 2, |run| run.sent),
     ("CPU s/GiB\nsource", 2, |run| run.cpu(run.source)),
@@ -208,6 +243,14 @@ mod tests {
             .unwrap();
         assert!(line.contains("3.00") && line.contains("(2.00–30.0)"), "{text}");
         assert!(line.contains(" 2.00 ") && line.contains("341"), "{text}");
+    }
+
+    #[test]
+    fn waits_are_told_by_the_one_in_the_middle_and_the_worst_of_a_hundred() {
+        let seconds = (1..=200).rev().map(f64::from).collect();
+        let waits = Waits::of(seconds).unwrap();
+        assert_eq!((waits.median, waits.p99), (100.0, 198.0));
+        assert_eq!(Waits::of(Vec::new()), None);
     }
 
     #[test]

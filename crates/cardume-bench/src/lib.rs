@@ -78,6 +78,7 @@ impl Plan {
         let content = Content::make(scratch.path(), workload.shape(self.scale))?;
         let setting = Setting {
             workload,
+            scale: self.scale,
             content: &content,
             program: &self.program,
             idle: self.idle,

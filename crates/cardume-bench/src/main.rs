@@ -28,7 +28,7 @@ use clap::Parser;
         cardume-bench w6 --only cardume,curl     with two contestants only"
 )]
 struct Arguments {
-    /// What to measure [default: all but w8]
+    /// What to measure [default: all but w8, rates and liars]
     #[arg(value_enum, value_name = "WORKLOAD")]
     workloads: Vec<Workload>,
     /// Bytes of the one file [default: as the workload says]
@@ -37,6 +37,9 @@ struct Arguments {
     /// Files in the tree of small ones [default: 10000]
     #[arg(long)]
     files: Option<u64>,
+    /// Fetchers of w3 and w3b [default: 4 and 16]
+    #[arg(long)]
+    fetchers: Option<usize>,
     /// Counted rounds; five times as many of what takes milliseconds
     #[arg(long, default_value_t = 3)]
     runs: usize,
@@ -80,6 +83,7 @@ fn main() -> anyhow::Result<()> {
         scale: Scale {
             size: arguments.size.map(Size::get),
             files: arguments.files,
+            fetchers: arguments.fetchers,
         },
         runs: arguments.runs,
         warm_up: arguments.warm_up,

@@ -17,6 +17,8 @@ use serde::Serialize;
 
 /// Time between two looks at the memory of everybody.
 const LOOK: Duration = Duration::from_millis(10);
+/// Processes that are looked at that often; of more, looking would itself be felt.
+const CROWD: u32 = 8;
 
 /// What one side has used.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -30,6 +32,20 @@ pub struct Used {
 }
 
 impl Used {
+    /// What a process has used since it was started, and has now.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there.
+    pub fn so_far(process: u32) -> anyhow::Result<Self> {
+        let memory = Memory::of(process);
+        Ok(Self {
+            cpu: cpu(process)?,
+            anonymous: memory.anonymous,
+            resident: memory.resident,
+        })
+    }
+
     fn look(&mut self, memory: Memory) {
         self.anonymous = self.anonymous.max(memory.anonymous);
         self.resident = self.resident.max(memory.resident);
@@ -73,8 +89,8 @@ impl Watch {
             let (seen, over) = (seen.clone(), over.clone());
             move || {
                 while !over.load(Ordering::Relaxed) {
-                    lock(&seen).look();
-                    std::thread::park_timeout(LOOK);
+                    let looked_at = lock(&seen).look();
+                    std::thread::park_timeout(LOOK * looked_at.div_ceil(CROWD).max(1));
                 }
             }
         });
@@ -153,13 +169,18 @@ impl Drop for Watch {
 }
 
 impl Seen {
-    fn look(&mut self) {
+    /// Looks at all, and says how many they are.
+    fn look(&mut self) -> u32 {
+        let mut looked_at = 0;
         for process in &self.sources {
             self.source.look(Memory::of(*process));
+            looked_at += 1;
         }
         for process in self.fetchers.iter().chain(&self.commands) {
             self.fetcher.look(Memory::of(*process));
+            looked_at += 1;
         }
+        looked_at
     }
 }
 

@@ -42,6 +42,12 @@ pub enum Workload {
     Far20,
     /// One file, over a line of 80 ms and 500 Mbit/s
     Far80,
+    /// Limits of 20 MB/s, set while content comes, over ten seconds
+    Rates,
+    /// One file from ten of 8 MB/s each, two of which lie or stall
+    Liars,
+    /// Starting a node again that shares a tree of small files
+    Restart,
     /// The network path alone, from memory to memory over TCP
     Net,
     /// The network path alone, from memory to memory over QUIC
@@ -55,13 +61,16 @@ pub struct Scale {
     pub size: Option<u64>,
     /// Files of the tree, if not what the workload says.
     pub files: Option<u64>,
+    /// Fetchers that begin at once, if not as many as the workload says; where it has several.
+    pub fetchers: Option<usize>,
 }
 
 impl Workload {
-    /// Everything but the idle minute, which takes one.
+    /// Everything but what takes a minute or more of waiting.
     pub fn usual() -> Vec<Self> {
         let all = Self::value_variants().iter().copied();
-        all.filter(|workload| *workload != Self::W8).collect()
+        all.filter(|workload| !matches!(workload, Self::W8 | Self::Rates | Self::Liars))
+            .collect()
     }
 
     /// What it is called on the command line.
@@ -83,8 +92,10 @@ impl Workload {
     pub fn shape(self, scale: Scale) -> Shape {
         let file = |usual: u64| Shape::File(scale.size.unwrap_or(usual));
         match self {
-            Self::W4 | Self::W5Tree => Shape::Tree(scale.files.unwrap_or(10_000), SMALL),
+            Self::W4 | Self::W5Tree | Self::Restart => Shape::Tree(scale.files.unwrap_or(10_000), SMALL),
             Self::W3b | Self::Far20 | Self::Far80 => file(256 * MIB),
+            Self::Liars => file(256 * MIB),
+            Self::Rates => file(512 * MIB),
             Self::W6 => Shape::File(100 * KIB),
             Self::W8 => Shape::File(MIB),
             Self::Net | Self::NetQuic => Shape::Memory(scale.size.unwrap_or(2 * GIB)),
@@ -98,16 +109,19 @@ impl Workload {
             Self::W5 | Self::W5Tree => "b3sum",
             Self::Net => "rustls",
             Self::NetQuic => "quinn",
+            Self::Rates => "idle",
+            Self::Liars => "honest",
+            Self::Restart => "by-hand",
             _ => "curl",
         }
     }
 
     /// Sources and fetchers.
-    pub fn crowd(self) -> (usize, usize) {
+    pub fn crowd(self, scale: Scale) -> (usize, usize) {
         match self {
             Self::W2 => (4, 1),
-            Self::W3 => (1, 4),
-            Self::W3b => (1, 16),
+            Self::W3 => (1, scale.fetchers.unwrap_or(4)),
+            Self::W3b => (1, scale.fetchers.unwrap_or(16)),
             _ => (1, 1),
         }
     }

@@ -28,6 +28,7 @@ fn plan(workloads: Vec<Workload>, program: PathBuf) -> Plan {
         scale: Scale {
             size: Some(100 << 10),
             files: Some(5),
+            fetchers: None,
         },
         runs: 1,
         warm_up: 0,
@@ -42,7 +43,11 @@ fn plan(workloads: Vec<Workload>, program: PathBuf) -> Plan {
 fn every_run_is_a_line_of_json_and_every_workload_a_table() {
     let Some(program) = program() else { return };
     let (mut lines, mut tables) = (Vec::new(), Vec::new());
-    let plan = plan(vec![Workload::W4, Workload::W5, Workload::W8], program);
+    let mut plan = plan(
+        vec![Workload::W4, Workload::W5, Workload::W8, Workload::Restart],
+        program,
+    );
+    plan.only.extend(["by-hand".into(), "followed".into()]);
     plan.run(&mut lines, &mut |table| tables.push(table.to_owned()))
         .unwrap();
     let lines = String::from_utf8(lines).unwrap();
@@ -50,7 +55,7 @@ fn every_run_is_a_line_of_json_and_every_workload_a_table() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(samples.len(), 3);
+    assert_eq!(samples.len(), 5);
     assert_eq!(samples[0]["workload"], "w4");
     assert_eq!(samples[0]["bytes"], 5 * 10 * 1024);
     assert!(
@@ -59,7 +64,7 @@ fn every_run_is_a_line_of_json_and_every_workload_a_table() {
             .all(|sample| sample["fetcher"]["anonymous"].as_u64() > Some(1 << 20)),
         "{lines}"
     );
-    assert_eq!(tables.len(), 3);
+    assert_eq!(tables.len(), 4);
     assert!(
         tables[0].contains("cardume") && tables[0].contains("MiB/s"),
         "{}",

@@ -2,7 +2,10 @@
 
 mod idle;
 mod killed;
+mod liars;
 mod net;
+mod rates;
+mod restart;
 mod share;
 mod transfer;
 
@@ -12,7 +15,7 @@ use crate::{
     content::Content,
     contestants::{self, Contestant},
     figures::Measured,
-    workload::Workload,
+    workload::{Scale, Workload},
 };
 
 /// Does a workload once; the path is a directory for what comes of it.
@@ -30,6 +33,8 @@ pub struct Entry<'a> {
 pub struct Setting<'a> {
     /// The workload.
     pub workload: Workload,
+    /// How much of it.
+    pub scale: Scale,
     /// What is moved or shared.
     pub content: &'a Content,
     /// The node that is measured.
@@ -51,6 +56,18 @@ pub fn entries<'a>(
         ],
         Workload::W7 => vec![(node(), entry("cardume", |to| killed::run(setting, to)))],
         Workload::W8 => vec![(node(), entry("cardume", |_| idle::run(setting)))],
+        Workload::Rates => rates::Limit::ALL
+            .into_iter()
+            .map(|(name, limit)| (node(), entry(name, move |to| rates::run(setting, limit, to))))
+            .collect(),
+        Workload::Liars => liars::MANNERS
+            .into_iter()
+            .map(|(name, manner)| (node(), entry(name, move |to| liars::run(setting, manner, to))))
+            .collect(),
+        Workload::Restart => restart::How::ALL
+            .into_iter()
+            .map(|(name, how)| (node(), entry(name, move |_| restart::run(setting, how))))
+            .collect(),
         Workload::Net => vec![
             (
                 Vec::new(),
@@ -96,5 +113,8 @@ pub fn names() -> Vec<&'static str> {
     let all = contestants::all(Path::new("cardume"));
     let mut names: Vec<_> = all.iter().map(|contestant| contestant.name()).collect();
     names.extend(["b3sum", "rustls", "quinn"]);
+    names.extend(rates::Limit::ALL.map(|(name, _)| name));
+    names.extend(liars::MANNERS.map(|(name, _)| name));
+    names.extend(restart::How::ALL.map(|(name, _)| name));
     names
 }

@@ -20,11 +20,11 @@ const READ: u64 = 1 << 20;
 
 /// Starts sources and fetchers, has all fetch at once, and checks what arrived.
 pub(super) fn run(contestant: &dyn Contestant, setting: &Setting<'_>, to: &Path) -> anyhow::Result<Measured> {
-    let (sources, fetchers) = setting.workload.crowd();
+    let (sources, fetchers) = setting.workload.crowd(setting.scale);
     // Bytes are counted where they may be fewer than one copy for each fetcher.
-    let places = match fetchers {
-        1 => Places::default(),
-        _ => Places::counted()?,
+    let places = match setting.workload {
+        Workload::W3 | Workload::W3b => Places::counted()?,
+        _ => Places::default(),
     };
     let giving = (0..sources).map(|_| contestant.source(&places.source, setting.content));
     let giving: Vec<Box<dyn Source>> = giving.collect::<anyhow::Result<_>>()?;
@@ -68,6 +68,7 @@ pub(super) fn run(contestant: &dyn Contestant, setting: &Setting<'_>, to: &Path)
         fetcher: Some(fetcher),
         sent: sent.map(|sent| sent as f64 / bytes as f64),
         line: line.map(|line| bytes as f64 / seconds / line.rate as f64),
+        ..Measured::default()
     })
 }
 
