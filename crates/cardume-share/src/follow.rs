@@ -1,5 +1,7 @@
 //! One share, from the start of the node to its end.
 use std::{
+    os::unix::fs::MetadataExt,
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -18,6 +20,10 @@ const BLIND: Duration = Duration::from_secs(60);
 /// Things left out that are logged one by one; more would drown the log.
 const TOLD: usize = 10;
 
+/// A disk that is away is no reason to forget what is on it.
+const NOT_MOUNTED: &str = "no file system is mounted there, as one was when it was shared, and it is empty: mount it; \
+    whatever is put there instead is shared";
+
 pub(crate) struct Follower {
     name: String,
     config: Config,
@@ -35,6 +41,8 @@ pub(crate) struct Taken {
     /// When its id became what it is.
     since: u64,
     left_out: Option<String>,
+    /// Whether a file system is mounted there.
+    pub(crate) mounted: bool,
 }
 
 impl Follower {
@@ -135,6 +143,10 @@ impl Follower {
         let path = path
             .canonicalize()
             .map_err(|error| format!("{}: {error}", path.display()))?;
+        let mounted = is_mount_point(&path);
+        if !mounted && self.all.was_mounted(&self.name) && is_empty(&path) {
+            return Err(NOT_MOUNTED.into());
+        }
         tree.begin(&path, thorough);
         if path.is_file() && tree.is_busy(&path) {
             return Err("it is being written to".into());
@@ -168,6 +180,7 @@ impl Follower {
             hashed: imported.hashed,
             since: root.added,
             left_out: left_out(&imported),
+            mounted,
         };
         if before.as_ref() != Some(&root) {
             store.add_root(root).map_err(|error| failed(&error))?;
@@ -223,6 +236,16 @@ fn left_out(imported: &Imported) -> Option<String> {
         1 => Some(format!("left out: {first}")),
         count => Some(format!("left out: {count}; the first is {first}")),
     }
+}
+
+/// Whether another file system begins at this directory.
+fn is_mount_point(path: &Path) -> bool {
+    let device = |path: &Path| path.symlink_metadata().map(|found| found.dev()).ok();
+    path.is_dir() && path.parent().is_some_and(|above| device(above) != device(path))
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.read_dir().is_ok_and(|mut entries| entries.next().is_none())
 }
 
 fn now() -> u64 {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Config, Handle, Phase, State,
     follow::{Follower, Taken},
-    known::Known,
+    known::{Known, Last},
     state::States,
 };
 
@@ -36,8 +36,8 @@ pub(crate) struct All {
     pub(crate) states: watch::Sender<States>,
     known: Known,
     tell: Tell,
-    /// Root of each share, as the table has it.
-    roots: Mutex<BTreeMap<String, Cid>>,
+    /// Each share, as the table has it.
+    last: Mutex<BTreeMap<String, Last>>,
 }
 
 impl Server {
@@ -70,7 +70,7 @@ impl Server {
             states,
             known: Known(database),
             tell,
-            roots: Mutex::default(),
+            last: Mutex::default(),
         };
         let all = Arc::new(all);
         (Handle::new(follow), Self { wanted, all })
@@ -106,8 +106,8 @@ impl All {
     /// Reads what was shared last time, and gives up what is not in `wanted`.
     fn begin(&self, wanted: &[String]) {
         let before = self.known.load();
-        self.roots().clone_from(&before);
-        for (name, cid) in before {
+        self.last().clone_from(&before);
+        for (name, Last { cid, .. }) in before {
             if !wanted.contains(&name) {
                 tracing::info!(share = name, %cid, "no longer configured; not shared any more");
                 self.replace(&name, None);
@@ -115,24 +115,32 @@ impl All {
         }
     }
 
-    fn roots(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Cid>> {
-        self.roots.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether a file system was mounted at a share when it was taken in last.
+    pub(crate) fn was_mounted(&self, name: &str) -> bool {
+        self.last().get(name).is_some_and(|last| last.mounted)
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Last>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes `taken` the root of a share, and gives the one before up unless another share has it too.
     ///
     /// The new root must be in the store. Blocks on the disk.
     pub(crate) fn replace(&self, name: &str, taken: Option<&Taken>) {
-        let new = taken.map(|taken| taken.cid);
+        let new = taken.map(|taken| Last {
+            cid: taken.cid,
+            mounted: taken.mounted,
+        });
         let (old, shared) = {
-            let mut roots = self.roots();
+            let mut shares = self.last();
             let old = match new {
-                Some(new) => roots.insert(name.to_owned(), new),
-                None => roots.remove(name),
+                Some(new) => shares.insert(name.to_owned(), new),
+                None => shares.remove(name),
             };
-            let others = roots
+            let others = shares
                 .iter()
-                .any(|(other, cid)| other != name && Some(*cid) == old);
+                .any(|(other, last)| other != name && Some(last.cid) == old.map(|old| old.cid));
             (old, others)
         };
         if let Some(taken) = taken {
@@ -144,7 +152,8 @@ impl All {
         if let Err(error) = self.known.remember(name, new) {
             tracing::warn!(share = name, %error, "the list of configured shares could not be written");
         }
-        let Some(old) = old.filter(|_| !shared) else {
+        let gone = old.filter(|old| !shared && new.is_none_or(|new| new.cid != old.cid));
+        let Some(Last { cid: old, .. }) = gone else {
             return;
         };
         (self.tell)(old, false);

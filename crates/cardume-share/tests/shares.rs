@@ -6,6 +6,7 @@ use std::{
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
@@ -243,6 +244,51 @@ async fn a_share_whose_path_comes_and_goes_says_so_and_is_shared_again() {
     fs::rename(&away, stand.path("")).unwrap();
     let state = running.shared(|state| state.problem.is_none()).await;
     assert_eq!(state.cid, Some(first));
+    running.end().await;
+}
+
+/// A file system of its own, while it lives.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn at(path: &Path) -> Option<Self> {
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .arg(path)
+            .stderr(Stdio::null())
+            .status();
+        mount
+            .is_ok_and(|status| status.success())
+            .then(|| Self(path.to_owned()))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_is_unmounted_is_not_taken_for_an_empty_directory() {
+    let stand = Stand::new();
+    let Some(disk) = Mounted::at(&stand.path("")) else {
+        return println!("SKIPPED: mounting a file system takes root");
+    };
+    stand.write("film", b"film");
+    let mut config = stand.config();
+    config.rescan = cardume_units::Duration::from(Duration::from_millis(50));
+    let running = stand.run(config.clone());
+    let first = running.after(None).await;
+    running.end().await;
+    drop(disk);
+    let running = stand.run(config);
+    let state = running.until(|state| state.phase == Phase::Failed).await;
+    assert!(state.problem.unwrap().contains("mount it"));
+    assert_eq!(stand.roots(), [first]);
+    stand.write("other", b"other");
+    let other = running.after(None).await;
+    assert_eq!(stand.names(other), ["other"]);
     running.end().await;
 }
 
