@@ -20,6 +20,7 @@ mod disk;
 mod download;
 mod error;
 mod fetch;
+pub mod giving;
 mod goal;
 mod handle;
 mod journal;
@@ -67,6 +68,7 @@ impl Config {
         let known = Arc::<known::Known>::default();
         let board = Arc::<announce::Board>::default();
         let register = Arc::<Mutex<handle::Register>>::default();
+        let sending = Arc::<sending::Sending>::default();
         let (sender, commands) = mpsc::channel(COMMANDS);
         let answerer = serve::Answerer {
             disk: disk.clone(),
@@ -75,7 +77,7 @@ impl Config {
             board: board.clone(),
             waiting: Arc::new(Semaphore::new(self.max_waiting)),
             buffers: cardume_transfer::Buffers::default(),
-            sending: Arc::default(),
+            sending: sending.clone(),
         };
         let finder = sources::Finder {
             transfer,
@@ -83,6 +85,7 @@ impl Config {
             connect,
             local,
             known,
+            sending,
             in_flight: Arc::default(),
         };
         let server = Server {

@@ -1,15 +1,18 @@
 //! Room for what is being read for others and has not left yet, and whom it is for.
 use std::{
     collections::HashMap,
+    ops::Range,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
-use cardume_content::{Cid, PIECE};
+use cardume_content::{Cid, GROUP, PIECE};
 use cardume_transfer::{Response, message::Item};
 use libp2p_identity::PeerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::giving::{Giving, Verdict};
 
 /// MiB read for others and not sent yet, at most: without it, peers that read slowly fill our memory.
 const ROOM: usize = 32;
@@ -17,11 +20,7 @@ const ROOM: usize = 32;
 /// 80 ms have 5 MiB on their way.
 const ROOM_OF_PEER: usize = 8;
 /// MiB in use above which a crowd counts as one.
-const CROWDED: usize = 8;
-/// Peers served of one blob while there is a crowd: these bring it to the others, who are told to come back later.
-const TAKERS: usize = 16;
-/// A peer that has asked for nothing for so long leaves its place to another.
-const IDLE: Duration = Duration::from_secs(5);
+const CROWDED: usize = 2;
 /// Blobs whose takers are remembered.
 const BLOBS: usize = 256;
 
@@ -29,7 +28,7 @@ const BLOBS: usize = 256;
 pub(crate) struct Sending {
     room: Arc<Semaphore>,
     of_peers: Mutex<HashMap<PeerId, Arc<Semaphore>>>,
-    takers: Mutex<HashMap<Cid, HashMap<PeerId, Instant>>>,
+    giving: Mutex<HashMap<Cid, Giving>>,
 }
 
 impl Default for Sending {
@@ -37,7 +36,7 @@ impl Default for Sending {
         Self {
             room: Arc::new(Semaphore::new(ROOM)),
             of_peers: Mutex::default(),
-            takers: Mutex::default(),
+            giving: Mutex::default(),
         }
     }
 }
@@ -46,23 +45,29 @@ impl Default for Sending {
 pub(crate) struct Room(Arc<[OwnedSemaphorePermit; 2]>);
 
 impl Sending {
-    /// Whether a peer is served now. With little to do everybody is; else those who came first, until they are done.
-    pub(crate) fn admits(&self, cid: Cid, peer: PeerId, now: Instant) -> bool {
+    /// Notes that we fetch a blob ourselves.
+    pub(crate) fn relay(&self, cid: Cid, now: Instant) {
+        let mut blobs = self.giving.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(giving) = of(&mut blobs, cid, now) {
+            giving.relay();
+        }
+    }
+
+    /// Decides whether a peer gets a piece of a blob now.
+    ///
+    /// What is no larger than `GROUP` proves a size; everybody needs that.
+    pub(crate) fn ask(&self, cid: Cid, peer: PeerId, range: &Range<u64>, now: Instant) -> Verdict {
         let is_crowded = self.room.available_permits() < ROOM - CROWDED;
-        let mut blobs = self.takers.lock().unwrap_or_else(PoisonError::into_inner);
-        if !blobs.contains_key(&cid) && blobs.len() >= BLOBS {
-            blobs.retain(|_, takers| takers.values().any(|seen| is_fresh(*seen, now)));
-            if blobs.len() >= BLOBS {
-                return true;
-            }
+        let mut blobs = self.giving.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(giving) = of(&mut blobs, cid, now) else {
+            return Verdict::Give;
+        };
+        let piece = range.start / PIECE;
+        if range.end.saturating_sub(range.start) <= GROUP {
+            giving.saw(piece);
+            return Verdict::Give;
         }
-        let takers = blobs.entry(cid).or_default();
-        takers.retain(|_, seen| is_fresh(*seen, now));
-        if takers.len() >= TAKERS && !takers.contains_key(&peer) {
-            return !is_crowded;
-        }
-        takers.insert(peer, now);
-        true
+        giving.ask(peer, piece, is_crowded, now)
     }
 
     /// Waits for room for about so many bytes.
@@ -91,8 +96,13 @@ impl Sending {
     }
 }
 
-fn is_fresh(seen: Instant, now: Instant) -> bool {
-    now.saturating_duration_since(seen) < IDLE
+/// What is known of one blob, if there is room to know it.
+fn of(blobs: &mut HashMap<Cid, Giving>, cid: Cid, now: Instant) -> Option<&mut Giving> {
+    if !blobs.contains_key(&cid) && blobs.len() >= BLOBS {
+        blobs.retain(|_, giving| !giving.is_idle(now));
+    }
+    let has_room = blobs.len() < BLOBS || blobs.contains_key(&cid);
+    has_room.then(|| blobs.entry(cid).or_default())
 }
 
 /// Bytes with the room they take.
@@ -131,8 +141,6 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
-    use cardume_content::Hash;
-
     use super::*;
 
     #[tokio::test]
@@ -148,25 +156,5 @@ mod tests {
         assert_eq!(sending.room.available_permits(), ROOM - 4);
         drop(slices);
         assert_eq!(sending.room.available_permits(), ROOM);
-    }
-
-    #[tokio::test]
-    async fn in_a_crowd_those_who_came_first_are_served_first() {
-        let sending = Sending::default();
-        let (cid, now) = (Cid::blob(Hash::of(b"film")), Instant::now());
-        let first: Vec<PeerId> = (0..TAKERS).map(|_| PeerId::random()).collect();
-        assert!(first.iter().all(|peer| sending.admits(cid, *peer, now)));
-        let late = PeerId::random();
-        assert!(sending.admits(cid, late, now), "there is room for everybody");
-        let mut rooms = Vec::new();
-        for _ in 0..=CROWDED {
-            rooms.push(sending.room(PeerId::random(), PIECE).await);
-        }
-        assert!(!sending.admits(cid, late, now));
-        assert!(sending.admits(cid, first[0], now));
-        assert!(
-            sending.admits(cid, late, now + IDLE),
-            "their places are free again"
-        );
     }
 }

@@ -1,5 +1,6 @@
 //! Answers to other peers' requests, from the store.
 use std::{
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,6 +17,7 @@ use tokio::sync::Semaphore;
 use crate::{
     announce::Board,
     disk::Disk,
+    giving::Verdict,
     known::{self, Known},
     sending::Sending,
 };
@@ -66,10 +68,8 @@ impl Answerer {
                 let buffers = self.buffers.clone();
                 let now = Instant::now();
                 self.known.saw(cid, peer, now);
-                if !self.sending.admits(cid, peer, now) {
-                    return Response::Busy {
-                        retry_after: CROWD_RETRY_AFTER,
-                    };
+                if let Some(retry_after) = self.turns_away(cid, peer, &ranges, now) {
+                    return Response::Busy { retry_after };
                 }
                 let lengths = ranges.iter().map(|range| range.end.saturating_sub(range.start));
                 let room = self
@@ -94,6 +94,15 @@ impl Answerer {
                 let peers = self.others(cid, peer).await;
                 Response::Swarm { peers }
             }
+        }
+    }
+
+    /// When a peer is to come back that does not get this now.
+    fn turns_away(&self, cid: Cid, peer: PeerId, ranges: &[Range<u64>], now: Instant) -> Option<Duration> {
+        match self.sending.ask(cid, peer, ranges.first()?, now) {
+            Verdict::Give => None,
+            Verdict::AskOthers => Some(Duration::ZERO),
+            Verdict::ComeLater => Some(CROWD_RETRY_AFTER),
         }
     }
 
@@ -188,17 +197,12 @@ fn have(store: &Store, cid: Cid) -> Result<Response, ReadError> {
 }
 
 /// Slices of all ranges, or nothing: an asker has no use for a part of what it asked.
-fn get(
-    store: &Store,
-    cid: Cid,
-    ranges: &[std::ops::Range<u64>],
-    buffers: &Buffers,
-) -> Result<Response, ReadError> {
+fn get(store: &Store, cid: Cid, ranges: &[Range<u64>], buffers: &Buffers) -> Result<Response, ReadError> {
     let size = match store.presence(cid.hash())? {
         Presence::Absent => return Err(ReadError::NotFound),
         Presence::Complete { size } | Presence::Partial { size, .. } => size,
     };
-    let asked = |range: &std::ops::Range<u64>| slice::encoded_len(size, range.clone());
+    let asked = |range: &Range<u64>| slice::encoded_len(size, range.clone());
     let total = ranges.iter().map(asked).fold(0, u64::saturating_add);
     let is_inside = ranges
         .iter()

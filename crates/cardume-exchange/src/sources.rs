@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cardume_connect::PeerEvent;
+use cardume_connect::{ConnectError, PeerEvent};
 use cardume_content::{Cid, PieceSet};
 use cardume_transfer::{Request, RequestError, Response};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -14,7 +14,7 @@ use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::{announce::provider_key, known::Known};
+use crate::{announce::provider_key, known::Known, sending::Sending};
 
 /// Peers being asked at once.
 const MAX_ASKING: usize = 16;
@@ -34,6 +34,8 @@ const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// Times a peer that the user named is tried before it counts as failed: a host where a crowd begins at once turns
 /// some away at first.
 const NAMED_TRIES: u32 = 3;
+/// How long a peer is tried over TCP alone.
+const HEAD_START: Duration = Duration::from_secs(1);
 /// How long connecting and asking one peer may take.
 const ASK_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -45,6 +47,7 @@ pub(crate) struct Finder {
     pub(crate) connect: cardume_connect::Handle,
     pub(crate) local: PeerId,
     pub(crate) known: Arc<Known>,
+    pub(crate) sending: Arc<Sending>,
     /// Requests for content on their way, of all fetches.
     pub(crate) in_flight: Arc<AtomicUsize>,
 }
@@ -366,7 +369,7 @@ impl Sources {
 async fn ask(finder: Finder, cid: Cid, peer: PeerId, addresses: Vec<Multiaddr>) -> Step {
     let answer = async {
         if !addresses.is_empty() {
-            let connected = finder.connect.connect(peer, addresses).await;
+            let connected = connect(&finder, peer, addresses).await;
             connected.map_err(|error| RequestError::Unreachable(error.to_string()))?;
         }
         loop {
@@ -385,6 +388,28 @@ async fn ask(finder: Finder, cid: Cid, peer: PeerId, addresses: Vec<Multiaddr>) 
     };
     let answer = tokio::time::timeout(ASK_TIMEOUT, answer).await;
     Step::Asked(peer, answer.unwrap_or(Err(RequestError::TimedOut)))
+}
+
+/// Connects over TCP if that goes quickly, or over anything: a byte over TCP costs both sides less than half of what it
+/// does over QUIC.
+async fn connect(finder: &Finder, peer: PeerId, addresses: Vec<Multiaddr>) -> Result<(), ConnectError> {
+    let tcp: Vec<Multiaddr> = addresses
+        .iter()
+        .filter(|address| is_tcp(address))
+        .cloned()
+        .collect();
+    if !tcp.is_empty() && tcp.len() < addresses.len() {
+        let first = tokio::time::timeout(HEAD_START, finder.connect.connect(peer, tcp));
+        if let Ok(Ok(())) = first.await {
+            return Ok(());
+        }
+    }
+    finder.connect.connect(peer, addresses).await
+}
+
+fn is_tcp(address: &Multiaddr) -> bool {
+    let is = |found: fn(&Protocol<'_>) -> bool| address.iter().any(|part| found(&part));
+    is(|part| matches!(part, Protocol::Tcp(_))) && !is(|part| matches!(part, Protocol::P2pCircuit))
 }
 
 /// Peers we are connected to, and those that asked us for it lately.

@@ -2,14 +2,17 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use cardume_content::{PIECE, PieceSet, pieces::piece_range};
+use cardume_content::{
+    PIECE, PieceSet,
+    pieces::{piece_count, piece_range},
+};
 use cardume_transfer::{RequestError, Response, message::Item};
 use futures::FutureExt;
 use libp2p_identity::PeerId;
 
 use super::{
     Answer, BlobState, Download, Event, Sink,
-    check::{self, Check, Checked, Got},
+    check::{self, Check, Checked, Got, Work, proof_range},
 };
 use crate::{
     FetchError,
@@ -24,6 +27,7 @@ impl Download {
         let now = Instant::now();
         let refusal = match answer {
             Ok(Response::NotFound) => Refusal::NotFound,
+            Ok(Response::Busy { retry_after }) if retry_after.is_zero() => Refusal::Elsewhere,
             Ok(Response::Busy { retry_after }) => Refusal::Busy(retry_after),
             Ok(Response::Denied) => return self.drop_peer(peer, "it denies the content"),
             Ok(response) => return self.on_response(ticket, peer, ask, response, now),
@@ -61,6 +65,13 @@ impl Download {
                     _ => self.ban(peer, "its answer is for another size than it claimed"),
                 }
             }
+            (Ask::Proof { blob, size }, Response::Slices { size: told, slices }) => {
+                self.schedule.on_content(ticket, now);
+                match <[Bytes; 1]>::try_from(slices) {
+                    Ok([slice]) if told == size => self.check_proof(ticket, peer, blob, size, slice),
+                    _ => self.ban(peer, "its answer is for another size than it claimed"),
+                }
+            }
             (Ask::Many { items }, Response::Many { items: given }) => {
                 self.schedule.on_content(ticket, now);
                 self.check_many(ticket, peer, items, given);
@@ -81,15 +92,28 @@ impl Download {
         let Some(state) = self.blobs.get_mut(&blob) else {
             return self.schedule.end(ticket);
         };
-        state.checking += 1;
-        let check = Check::piece(state.cid.hash(), size, piece, slice);
-        let work = match &state.fetch {
-            Some(fetch) => check.write(fetch.clone()),
-            None => {
-                self.schedule.set_proving(blob, true);
-                check.prove(state.expected, state.max, state.goal.clone())
-            }
+        let Some(fetch) = state.fetch.clone() else {
+            return self.schedule.end(ticket);
         };
+        state.checking += 1;
+        let work = Check::new(state.cid.hash(), size, piece_range(size, piece), slice).write(fetch);
+        self.check(ticket, peer, blob, piece, work);
+    }
+
+    fn check_proof(&mut self, ticket: Ticket, peer: PeerId, blob: BlobId, size: u64, slice: Bytes) {
+        let state = self.blobs.get_mut(&blob).filter(|state| state.fetch.is_none());
+        let Some(state) = state else {
+            return self.schedule.end(ticket);
+        };
+        state.checking += 1;
+        self.schedule.set_proving(blob, true);
+        let check = Check::new(state.cid.hash(), size, proof_range(size), slice);
+        let work = check.prove(state.expected, state.max, state.goal.clone());
+        let last = piece_count(size).saturating_sub(1);
+        self.check(ticket, peer, blob, last, work);
+    }
+
+    fn check(&mut self, ticket: Ticket, peer: PeerId, blob: BlobId, piece: u64, work: Work) {
         let disk = self.disk.clone();
         let checked = async move {
             let got = disk.run(work).await?;
@@ -204,6 +228,7 @@ impl Download {
         let fetch = Arc::new(fetch);
         state.fetch = Some(fetch.clone());
         let hash = state.cid.hash();
+        self.finder.sending.relay(state.cid, Instant::now());
         let liars = self.schedule.start_blob(id, fetch.size(), held.clone());
         for liar in liars {
             self.ban(liar, "it claims a size that is not the content's");

@@ -1,10 +1,10 @@
 //! Answers verified and written, on blocking threads.
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use cardume_content::{
-    Cid, Hash, Manifest, PieceSet,
-    pieces::piece_range,
+    Cid, GROUP, Hash, Manifest, PIECE, PieceSet,
+    pieces::{piece_count, piece_range},
     slice::{self, DecodeError, Part},
 };
 use cardume_store::{Store, Target, WriteError};
@@ -38,7 +38,7 @@ pub(super) enum Checked {
 pub(super) enum Got {
     /// So many bytes of content.
     Written(u64),
-    /// The proof of the size; what was there before, and the piece, are in `held`.
+    /// The proof of the size; what was there before, and what has come with the proof, are in `held`.
     Opened {
         fetch: cardume_store::Fetch,
         held: PieceSet,
@@ -77,39 +77,43 @@ impl From<DecodeError> for Failure {
 }
 
 /// What is done with a piece on a blocking thread.
-type Work = Box<dyn FnOnce(&Store) -> Result<Got, Failure> + Send>;
+pub(super) type Work = Box<dyn FnOnce(&Store) -> Result<Got, Failure> + Send>;
 
-/// One piece that came.
+/// The bytes that prove how large a blob is: as few as do, or all of a blob of one piece.
+pub(super) fn proof_range(size: u64) -> Range<u64> {
+    if size <= PIECE {
+        return 0..size;
+    }
+    size.saturating_sub(1) / GROUP * GROUP..size
+}
+
+/// One slice that came.
 pub(super) struct Check {
     hash: Hash,
     size: u64,
-    piece: u64,
+    range: Range<u64>,
     slice: Bytes,
 }
 
 impl Check {
-    pub(super) const fn piece(hash: Hash, size: u64, piece: u64, slice: Bytes) -> Self {
+    pub(super) const fn new(hash: Hash, size: u64, range: Range<u64>, slice: Bytes) -> Self {
         Self {
             hash,
             size,
-            piece,
+            range,
             slice,
         }
     }
 
     /// Verifies and writes.
     pub(super) fn write(self, fetch: Arc<cardume_store::Fetch>) -> Work {
-        Box::new(move |_| {
-            let range = piece_range(self.size, self.piece);
-            Ok(Got::Written(fetch.write(range, self.slice)?))
-        })
+        Box::new(move |_| Ok(Got::Written(fetch.write(self.range, self.slice)?)))
     }
 
-    /// Verifies the last piece, which proves the size, and only then opens the blob.
+    /// Verifies the end, which proves the size, and only then opens the blob.
     pub(super) fn prove(self, expected: Option<u64>, max: u64, goal: Goal) -> Work {
         Box::new(move |store| {
-            let range = piece_range(self.size, self.piece);
-            for part in slice::decode(self.hash, self.size, range.clone(), self.slice.clone()) {
+            for part in slice::decode(self.hash, self.size, self.range.clone(), self.slice.clone()) {
                 part?;
             }
             check_size(self.size, expected, max)?;
@@ -121,7 +125,13 @@ impl Check {
                 .transpose()?;
             let fetch = store.fetch(self.hash, self.size, target)?;
             drop(claim);
-            let bytes = fetch.write(range, self.slice)?;
+            // Of a longer blob the end is a part of a piece, and comes again with the rest of it.
+            let last = piece_range(self.size, piece_count(self.size).saturating_sub(1));
+            let bytes = if self.range == last {
+                fetch.write(last, self.slice)?
+            } else {
+                0
+            };
             let held = fetch.pieces();
             Ok(Got::Opened { fetch, held, bytes })
         })

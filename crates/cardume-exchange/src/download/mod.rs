@@ -326,6 +326,10 @@ impl Download {
                 cid: self.blobs.get(blob)?.cid,
                 since: *since,
             },
+            Ask::Proof { blob, size } => Request::Get {
+                cid: self.blobs.get(blob)?.cid,
+                ranges: vec![check::proof_range(*size)],
+            },
             Ask::Piece { blob, size, piece } => Request::Get {
                 cid: self.blobs.get(blob)?.cid,
                 ranges: vec![piece_range(*size, *piece)],

@@ -54,7 +54,7 @@ impl Schedule {
         sent.due = now + Duration::from_secs(3600);
         if overdue {
             match &sent.ask {
-                Ask::Have { .. } => {}
+                Ask::Have { .. } | Ask::Proof { .. } => {}
                 Ask::Piece { blob, piece, .. } => {
                     if let Some(blob) = self.blobs.get_mut(blob) {
                         blob.arrived(ticket, *piece);
@@ -65,7 +65,8 @@ impl Schedule {
         }
         if let Some(peer) = self.peers.get_mut(&sent.peer) {
             peer.settled(overdue);
-            peer.answered(delay, share, self.bounds.window);
+            let least = peer.answered(delay, share, self.bounds.window);
+            self.pace.answered(now, least);
         }
     }
 
@@ -119,6 +120,11 @@ impl Schedule {
         if refusal == Refusal::NotFound || matches!(sent.ask, Ask::Have { .. }) {
             self.lacks(&sent, now);
         }
+        if let (Refusal::Elsewhere, Ask::Piece { blob, piece, .. }) = (refusal, &sent.ask)
+            && let Some(blob) = self.blobs.get_mut(blob)
+        {
+            blob.is_elsewhere(*piece, now);
+        }
         let Some(peer) = self.peers.get_mut(&sent.peer) else {
             return true;
         };
@@ -128,13 +134,17 @@ impl Schedule {
                 peer.busy(now + pause.clamp(Duration::from_millis(50), Duration::from_secs(10)));
                 true
             }
+            Refusal::Elsewhere => {
+                peer.sent_elsewhere(now);
+                true
+            }
             Refusal::Failed => peer.failed(now),
         }
     }
 
     fn lacks(&mut self, sent: &Sent, now: Instant) {
         match &sent.ask {
-            Ask::Have { blob, .. } | Ask::Piece { blob, .. } => {
+            Ask::Have { blob, .. } | Ask::Proof { blob, .. } | Ask::Piece { blob, .. } => {
                 if let Some(blob) = self.blobs.get_mut(blob) {
                     blob.lacks(&sent.peer, now);
                 }
@@ -158,6 +168,11 @@ impl Schedule {
         }
         match &sent.ask {
             Ask::Have { .. } => {}
+            Ask::Proof { blob, .. } => {
+                if let Some(blob) = self.blobs.get_mut(blob) {
+                    blob.proof_ended(ticket);
+                }
+            }
             Ask::Piece { blob, piece, .. } => {
                 if let Some(blob) = self.blobs.get_mut(blob) {
                     blob.unasked(ticket, *piece);

@@ -1,6 +1,6 @@
 //! One large blob: who has what of it, and which piece goes next.
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     ops::Range,
     time::{Duration, Instant},
 };
@@ -9,7 +9,7 @@ use cardume_content::{PieceSet, pieces::piece_count};
 use libp2p_identity::PeerId;
 
 use super::{
-    Random, Ticket,
+    Ask, BlobId, Random, Ticket,
     crowd::{self, Crowd, Member},
     pieces::Pieces,
 };
@@ -21,6 +21,11 @@ const MAX_POLL_PAUSE: Duration = Duration::from_millis(500);
 /// … and to one that has nothing; doubled each time.
 const FIRST_PATIENCE: Duration = Duration::from_millis(500);
 const MAX_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long a piece that a source has given to others is not asked of a source again.
+const ELSEWHERE: Duration = Duration::from_millis(500);
+/// Such pieces remembered; more are forgotten sooner.
+const MAX_ELSEWHERE: usize = 4096;
 
 /// What a peer said it holds.
 #[derive(Debug, Clone)]
@@ -64,7 +69,7 @@ impl Holder {
 
 #[derive(Debug)]
 enum Stage {
-    /// No size is believed yet: the last piece is asked of those who claim one.
+    /// No size is believed yet: the end is asked of those who claim one.
     Unproven {
         asked: Vec<(Ticket, u64)>,
         proving: bool,
@@ -78,6 +83,7 @@ pub(super) struct Blob {
     holders: BTreeMap<PeerId, Holder>,
     stage: Stage,
     crowd: Crowd,
+    elsewhere: Elsewhere,
     /// Pieces a reader waits for: these go first and in order.
     focus: Option<Range<u64>>,
     /// Whether nothing outside the focus is wanted.
@@ -95,6 +101,7 @@ impl Blob {
                 proving: false,
             },
             crowd: Crowd::new(crowd::key(me, salt)),
+            elsewhere: Elsewhere::default(),
             focus: None,
             only_focus,
         }
@@ -240,17 +247,35 @@ impl Blob {
 
     // -- what to ask for
 
-    /// The next piece to ask `peer` for, as (size, piece).
-    pub(super) fn pick(&mut self, peer: &PeerId, now: Instant, random: &mut Random) -> Option<(u64, u64)> {
+    /// What to ask `peer` for next, being the blob `id`.
+    pub(super) fn pick(
+        &mut self,
+        id: BlobId,
+        peer: &PeerId,
+        now: Instant,
+        random: &mut Random,
+    ) -> Option<Ask> {
         let holder = self.holders.get(peer)?;
         let has = holder.held.as_ref()?;
-        let pieces = match &self.stage {
-            Stage::Unproven { asked, proving } => {
-                let last = piece_count(has.size).saturating_sub(1);
-                let free = !*proving && !asked.iter().any(|(_, size)| *size == has.size);
-                return (free && has.pieces.contains(last)).then_some((has.size, last));
-            }
-            Stage::Proven(pieces) => pieces,
+        if let Stage::Unproven { asked, proving } = &self.stage {
+            let size = has.size;
+            let last = piece_count(size).saturating_sub(1);
+            let free = !*proving && !asked.iter().any(|(_, asked)| *asked == size);
+            return (free && has.pieces.contains(last)).then_some(Ask::Proof { blob: id, size });
+        }
+        let (size, piece) = self.pick_piece(peer, now, random)?;
+        Some(Ask::Piece {
+            blob: id,
+            size,
+            piece,
+        })
+    }
+
+    fn pick_piece(&mut self, peer: &PeerId, now: Instant, random: &mut Random) -> Option<(u64, u64)> {
+        let holder = self.holders.get(peer)?;
+        let has = holder.held.as_ref()?;
+        let Stage::Proven(pieces) = &self.stage else {
+            return None;
         };
         let wanted = self.focus.clone();
         let wanted = wanted.and_then(|focus| pieces.first_in(focus, &has.pieces));
@@ -258,15 +283,22 @@ impl Blob {
             return wanted.map(|piece| (pieces.size, piece));
         }
         if holder.is_source {
+            self.elsewhere.forget(now);
             self.crowd.look(now, self.holders.values().map(Holder::member));
             if self.crowd.spares() {
                 let has_finished = |holder: &Holder| !holder.is_source && holder.is_complete();
                 let is_served = self.holders.values().any(has_finished);
-                let piece = deal(pieces, &has.pieces, &mut self.crowd, is_served, now, random);
+                let deal = Deal {
+                    pieces,
+                    has: &has.pieces,
+                    elsewhere: &self.elsewhere,
+                };
+                let piece = deal.next(&mut self.crowd, is_served, now, random);
                 return piece.map(|piece| (pieces.size, piece));
             }
         }
-        let piece = pieces.rarest(&has.pieces, random);
+        let may = |piece| !holder.is_source || !self.elsewhere.contains(piece);
+        let piece = pieces.rarest(&has.pieces, random, may);
         piece.map(|piece| (pieces.size, piece))
     }
 
@@ -282,7 +314,9 @@ impl Blob {
 
     /// When a source that is spared may be asked for more.
     pub(super) fn next_extra(&self, now: Instant) -> Option<Instant> {
-        self.crowd.next_extra().filter(|at| *at > now)
+        let extra = self.crowd.next_extra().filter(|at| *at > now);
+        let elsewhere = self.elsewhere.next().filter(|at| *at > now);
+        extra.into_iter().chain(elsewhere).min()
     }
 
     /// Whether every missing piece is on its way.
@@ -295,26 +329,41 @@ impl Blob {
 
     // -- what becomes of it
 
-    pub(super) fn asked(&mut self, ticket: Ticket, size: u64, piece: u64) {
-        match &mut self.stage {
-            Stage::Unproven { asked, .. } => asked.push((ticket, size)),
-            Stage::Proven(pieces) => pieces.asked(ticket, piece),
+    pub(super) fn proof_asked(&mut self, ticket: Ticket, size: u64) {
+        if let Stage::Unproven { asked, .. } = &mut self.stage {
+            asked.push((ticket, size));
+        }
+    }
+
+    /// Forgets a request for a proof; somebody else may bring it.
+    pub(super) fn proof_ended(&mut self, ticket: Ticket) {
+        if let Stage::Unproven { asked, .. } = &mut self.stage {
+            asked.retain(|(other, _)| *other != ticket);
+        }
+    }
+
+    /// Notes that a source has given a piece to others.
+    pub(super) fn is_elsewhere(&mut self, piece: u64, now: Instant) {
+        self.elsewhere.note(piece, now);
+    }
+
+    pub(super) fn asked(&mut self, ticket: Ticket, piece: u64) {
+        if let Stage::Proven(pieces) = &mut self.stage {
+            pieces.asked(ticket, piece);
         }
     }
 
     /// Forgets a request; its piece is open again unless somebody else brings it.
     pub(super) fn unasked(&mut self, ticket: Ticket, piece: u64) {
-        match &mut self.stage {
-            Stage::Unproven { asked, .. } => asked.retain(|(other, _)| *other != ticket),
-            Stage::Proven(pieces) => pieces.unasked(ticket, piece),
+        if let Stage::Proven(pieces) = &mut self.stage {
+            pieces.unasked(ticket, piece);
         }
     }
 
     /// Lets others be asked for a piece whose answer is overdue; a late answer still counts.
     pub(super) fn overdue(&mut self, ticket: Ticket, piece: u64) {
-        match &mut self.stage {
-            Stage::Unproven { asked, .. } => asked.retain(|(other, _)| *other != ticket),
-            Stage::Proven(pieces) => pieces.overdue(ticket, piece),
+        if let Stage::Proven(pieces) = &mut self.stage {
+            pieces.overdue(ticket, piece);
         }
     }
 
@@ -334,29 +383,72 @@ impl Blob {
     }
 }
 
-/// The next piece to ask a source for that is spared: one of ours that nobody has, or, now and then, the rarest.
-fn deal(
-    pieces: &Pieces,
-    has: &PieceSet,
-    crowd: &mut Crowd,
-    is_served: bool,
-    now: Instant,
-    random: &mut Random,
-) -> Option<u64> {
-    if !is_served && crowd.may_have_ours(now) {
-        match pieces.ours(has, crowd, random) {
-            Some(piece) => return Some(piece),
-            None => crowd.has_none(now),
+/// Pieces that sources have given to others.
+#[derive(Debug, Default)]
+struct Elsewhere {
+    until: BTreeMap<u64, Instant>,
+    order: VecDeque<(Instant, u64)>,
+}
+
+impl Elsewhere {
+    fn note(&mut self, piece: u64, now: Instant) {
+        if self.order.len() == MAX_ELSEWHERE {
+            self.drop_first();
+        }
+        let until = now + ELSEWHERE;
+        self.until.insert(piece, until);
+        self.order.push_back((until, piece));
+    }
+
+    fn contains(&self, piece: u64) -> bool {
+        self.until.contains_key(&piece)
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while self.order.front().is_some_and(|(until, _)| *until <= now) {
+            self.drop_first();
         }
     }
-    if !crowd.may_ask_extra(now, pieces.is_idle()) {
-        return None;
+
+    fn next(&self) -> Option<Instant> {
+        self.order.front().map(|(until, _)| *until)
     }
-    let piece = pieces.rarest(has, random);
-    if piece.is_some() {
-        crowd.asked_extra(now);
+
+    fn drop_first(&mut self) {
+        if let Some((until, piece)) = self.order.pop_front()
+            && self.until.get(&piece) == Some(&until)
+        {
+            self.until.remove(&piece);
+        }
     }
-    piece
+}
+
+/// What there is to ask a source for that is spared.
+struct Deal<'a> {
+    pieces: &'a Pieces,
+    has: &'a PieceSet,
+    elsewhere: &'a Elsewhere,
+}
+
+impl Deal<'_> {
+    /// The next piece: one of ours that nobody has, or, now and then, the rarest.
+    fn next(&self, crowd: &mut Crowd, is_served: bool, now: Instant, random: &mut Random) -> Option<u64> {
+        let may = |piece| !self.elsewhere.contains(piece);
+        if !is_served && crowd.may_have_ours(now) {
+            match self.pieces.ours(self.has, crowd, random, may) {
+                Some(piece) => return Some(piece),
+                None => crowd.has_none(now),
+            }
+        }
+        if !crowd.may_ask_extra(now, self.pieces.is_idle()) {
+            return None;
+        }
+        let piece = self.pieces.rarest(self.has, random, may);
+        if piece.is_some() {
+            crowd.asked_extra(now);
+        }
+        piece
+    }
 }
 
 /// Many peers are asked less often each, so that the questions of all stay few.

@@ -14,11 +14,12 @@ use std::{
 use cardume_content::PieceSet;
 use libp2p_identity::PeerId;
 
-use self::{blob::Blob, peer::Peer, random::Random, small::Pool};
+use self::{blob::Blob, pace::Pace, peer::Peer, random::Random, small::Pool};
 
 mod answers;
 mod blob;
 mod crowd;
+mod pace;
 mod peer;
 mod pieces;
 mod random;
@@ -44,11 +45,18 @@ pub enum Ask {
         /// The version that is known; the answer waits for another.
         since: Option<u64>,
     },
+    /// The end of a blob, which proves how large it is.
+    Proof {
+        /// Which.
+        blob: BlobId,
+        /// Its bytes, as this peer claims.
+        size: u64,
+    },
     /// One piece of a blob.
     Piece {
         /// Which.
         blob: BlobId,
-        /// Bytes of the blob, as proven, or as this peer claims.
+        /// Bytes of the blob, as proven.
         size: u64,
         /// The piece's index.
         piece: u64,
@@ -78,6 +86,8 @@ pub enum Refusal {
     NotFound,
     /// The peer wants to be asked later.
     Busy(Duration),
+    /// The peer has given the piece to others, and wants to be asked for another.
+    Elsewhere,
     /// The request or the connection failed.
     Failed,
 }
@@ -111,6 +121,7 @@ pub struct Schedule {
     banned: BTreeSet<PeerId>,
     blobs: BTreeMap<BlobId, Blob>,
     pool: Pool,
+    pace: Pace,
     sent: BTreeMap<Ticket, Sent>,
     last_ticket: Ticket,
     random: Random,
@@ -126,6 +137,7 @@ impl Schedule {
             banned: BTreeSet::new(),
             blobs: BTreeMap::new(),
             pool: Pool::default(),
+            pace: Pace::default(),
             sent: BTreeMap::new(),
             last_ticket: 0,
             random: Random(seed),
@@ -237,7 +249,7 @@ impl Schedule {
     pub fn remove_blob(&mut self, id: BlobId) -> Vec<Ticket> {
         self.blobs.remove(&id);
         let of_blob = |sent: &Sent| match sent.ask {
-            Ask::Have { blob, .. } | Ask::Piece { blob, .. } => blob == id,
+            Ask::Have { blob, .. } | Ask::Proof { blob, .. } | Ask::Piece { blob, .. } => blob == id,
             Ask::Many { .. } => false,
         };
         let tickets: Vec<Ticket> = self

@@ -6,7 +6,7 @@ use cardume_transfer::Backlog;
 /// Requests to a peer nothing is known of yet.
 const FIRST_WINDOW: usize = 2;
 /// Queue kept at a peer beyond what its delay needs, so that its link never runs dry between two turns of ours.
-const QUEUE: Duration = Duration::from_millis(100);
+pub(super) const QUEUE: Duration = Duration::from_millis(100);
 /// What our own limits need longer for than this is not asked for yet; it would fill buffers, and others may have
 /// it sooner.
 const AHEAD: Duration = Duration::from_millis(500);
@@ -18,6 +18,9 @@ const MIN_DEADLINE: Duration = Duration::from_secs(1);
 const MAX_DEADLINE: Duration = Duration::from_secs(10);
 /// Pause after a failure; doubled for each in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(125);
+/// Pause after a peer has sent us elsewhere; doubled for each time in a row, this often.
+const ELSEWHERE_PAUSE: Duration = Duration::from_millis(5);
+const ELSEWHERE_DOUBLINGS: u32 = 6;
 /// Failures in a row after which a peer is left alone.
 const MAX_STRIKES: u32 = 5;
 
@@ -37,6 +40,8 @@ pub(super) struct Peer {
     least_delay: Option<Duration>,
     quiet_until: Option<Instant>,
     strikes: u32,
+    /// Times in a row that it sent us elsewhere.
+    sent_elsewhere: u32,
 }
 
 impl Peer {
@@ -51,6 +56,7 @@ impl Peer {
             least_delay: None,
             quiet_until: None,
             strikes: 0,
+            sent_elsewhere: 0,
         }
     }
 
@@ -124,10 +130,11 @@ impl Peer {
     /// Learns from an answer that took `delay` with `share` requests on their way when it was sent.
     ///
     /// By Little's law `share / delay` is its rate in requests; a window of that rate times the least
-    /// delay seen keeps its link full, and anything above only queues.
-    pub(super) fn answered(&mut self, delay: Duration, share: usize, max_window: usize) {
+    /// delay seen keeps its link full, and anything above only queues. Returns that least delay.
+    pub(super) fn answered(&mut self, delay: Duration, share: usize, max_window: usize) -> Duration {
         let delay = delay.max(Duration::from_micros(100));
         self.strikes = 0;
+        self.sent_elsewhere = 0;
         self.delay = Some(self.delay.map_or(delay, |old| (old * 3 + delay) / 4));
         let least = self.least_delay.map_or(delay, |old| old.min(delay));
         self.least_delay = Some(least);
@@ -138,11 +145,19 @@ impl Peer {
         } else if aim < self.window {
             self.window -= 1;
         }
+        least
     }
 
     /// Leaves it alone until `until`, as it asked.
     pub(super) fn busy(&mut self, until: Instant) {
         self.window = (self.window / 2).max(1);
+        self.quiet_until = Some(self.quiet_until.map_or(until, |old| old.max(until)));
+    }
+
+    /// Asks it a little later: it has nothing for us now, but perhaps another piece.
+    pub(super) fn sent_elsewhere(&mut self, now: Instant) {
+        let until = now + ELSEWHERE_PAUSE * (1 << self.sent_elsewhere.min(ELSEWHERE_DOUBLINGS));
+        self.sent_elsewhere = self.sent_elsewhere.saturating_add(1);
         self.quiet_until = Some(self.quiet_until.map_or(until, |old| old.max(until)));
     }
 

@@ -89,20 +89,33 @@ impl Pieces {
     }
 
     /// The open piece that the fewest peers have, of those in `has`; a random one of equals.
-    pub(super) fn rarest(&self, has: &PieceSet, random: &mut Random) -> Option<u64> {
+    pub(super) fn rarest(
+        &self,
+        has: &PieceSet,
+        random: &mut Random,
+        may: impl Fn(u64) -> bool,
+    ) -> Option<u64> {
         let start = random.below(self.held.len());
         let mine = self.open.iter_shared(has, start).take(SAMPLE);
+        let mine = mine.filter(|piece| may(*piece));
         mine.min_by_key(|piece| self.count(*piece))
     }
 
     /// An open piece in `has` that no fetcher has, for us to bring to the others: the first that is ours; when there is
     /// none, the last of an owner who has many left.
-    pub(super) fn ours(&self, has: &PieceSet, crowd: &Crowd, random: &mut Random) -> Option<u64> {
+    pub(super) fn ours(
+        &self,
+        has: &PieceSet,
+        crowd: &Crowd,
+        random: &mut Random,
+        may: impl Fn(u64) -> bool,
+    ) -> Option<u64> {
         let is_long = self.open.count() > SEARCH as u64;
         let from = if is_long { random.below(self.held.len()) } else { 0 };
         let open = self.open.iter_shared(has, from);
         let mut left: BTreeMap<usize, (usize, u64)> = BTreeMap::new();
-        for piece in open.filter(|piece| self.count(*piece) == 0).take(SEARCH) {
+        let fresh = |piece: &u64| self.count(*piece) == 0 && may(*piece);
+        for piece in open.filter(fresh).take(SEARCH) {
             match crowd.turn(piece) {
                 Turn::Ours => return Some(piece),
                 Turn::Next { owner } => {

@@ -157,7 +157,7 @@ fn take(
             outcome.got.entry(piece).or_insert(order.peer);
             *outcome.by_peer.entry(order.peer).or_default() += 1;
         }
-        Ask::Many { .. } => unreachable!("no small blobs here"),
+        Ask::Proof { .. } | Ask::Many { .. } => unreachable!("the size is known, and it is no tree"),
     }
 }
 
@@ -341,12 +341,12 @@ fn a_size_is_asked_for_once_and_those_who_claimed_another_are_named() {
     }
     let mut asked = Vec::new();
     while let Some(order) = schedule.next(now) {
-        if let Ask::Piece { size, piece, .. } = order.ask {
-            asked.push((size, piece));
+        if let Ask::Proof { size, .. } = order.ask {
+            asked.push(size);
         }
     }
     asked.sort_unstable();
-    assert_eq!(asked, [(5 * PIECE, 4), (7 * PIECE, 6)]);
+    assert_eq!(asked, [5 * PIECE, 7 * PIECE]);
     assert_eq!(
         schedule.start_blob(BLOB, 5 * PIECE, PieceSet::empty(5)),
         [peer(2)]

@@ -12,6 +12,8 @@ use super::{
 
 /// Questions about what is held that one peer has not answered, at most.
 const MAX_POLLS: usize = 3;
+/// A request that takes twice as long, or twice what is usual, need not hold others up.
+const LONG: Duration = Duration::from_millis(200);
 /// How often the end game is looked at.
 const END_GAME_TICK: Duration = Duration::from_millis(100);
 
@@ -59,6 +61,11 @@ impl Schedule {
             sent.overdue = true;
             match &sent.ask {
                 Ask::Have { .. } => continue,
+                Ask::Proof { blob, .. } => {
+                    if let Some(blob) = self.blobs.get_mut(blob) {
+                        blob.proof_ended(*ticket);
+                    }
+                }
                 Ask::Piece { blob, piece, .. } => {
                     if let Some(blob) = self.blobs.get_mut(blob) {
                         blob.overdue(*ticket, *piece);
@@ -90,7 +97,8 @@ impl Schedule {
 
     fn next_content(&mut self, now: Instant) -> Option<Order> {
         let in_flight = self.in_flight();
-        if in_flight >= self.bounds.in_flight {
+        let window = self.pace.window(self.peers.len(), self.bounds.in_flight);
+        if in_flight >= self.bounds.in_flight || self.in_time(now) >= window {
             return None;
         }
         for peer in self.peers_with_room(now, in_flight < AT_LEAST) {
@@ -100,6 +108,14 @@ impl Schedule {
             }
         }
         None
+    }
+
+    /// Requests for content that may well be answered soon.
+    fn in_time(&self, now: Instant) -> usize {
+        let usual = self.usual_delay().unwrap_or(LONG).max(LONG);
+        let is_late = |sent: &&Sent| now.saturating_duration_since(sent.at) > usual * 2;
+        let content = self.sent.values().filter(|sent| sent.share > 0);
+        content.filter(|sent| !is_late(sent)).count()
     }
 
     /// Peers that may be asked for more, those with the fewest requests first, in random order among equals.
@@ -129,12 +145,8 @@ impl Schedule {
             }
         }
         for (id, blob) in &mut self.blobs {
-            if let Some((size, piece)) = blob.pick(peer, now, &mut self.random) {
-                return Some(Ask::Piece {
-                    blob: *id,
-                    size,
-                    piece,
-                });
+            if let Some(ask) = blob.pick(*id, peer, now, &mut self.random) {
+                return Some(ask);
             }
         }
         self.pick_end_game(peer, now)
@@ -174,10 +186,18 @@ impl Schedule {
     fn send(&mut self, peer: PeerId, ask: Ask, now: Instant, share: usize) -> Order {
         self.last_ticket += 1;
         let ticket = self.last_ticket;
-        if let Ask::Piece { blob, size, piece } = &ask
-            && let Some(blob) = self.blobs.get_mut(blob)
-        {
-            blob.asked(ticket, *size, *piece);
+        match &ask {
+            Ask::Proof { blob, size } => {
+                if let Some(blob) = self.blobs.get_mut(blob) {
+                    blob.proof_asked(ticket, *size);
+                }
+            }
+            Ask::Piece { blob, piece, .. } => {
+                if let Some(blob) = self.blobs.get_mut(blob) {
+                    blob.asked(ticket, *piece);
+                }
+            }
+            Ask::Have { .. } | Ask::Many { .. } => {}
         }
         let usual = self.usual_delay();
         let patience = self.peers.get(&peer).map(|peer| peer.deadline(usual));

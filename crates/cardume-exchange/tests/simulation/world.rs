@@ -8,7 +8,10 @@ use std::{
 };
 
 use cardume_content::{PIECE, PieceSet};
-use cardume_exchange::schedule::{Ask, Bounds, Order, Refusal, Schedule, Ticket};
+use cardume_exchange::{
+    giving::{Giving, Verdict},
+    schedule::{Ask, Bounds, Order, Refusal, Schedule, Ticket},
+};
 use libp2p_identity::PeerId;
 
 const BLOB: u32 = 1;
@@ -17,8 +20,10 @@ const MAX_PEERS: usize = 16;
 const MAX_SERVING: u32 = 32;
 /// How long a question waits for a change.
 const LONG_POLL: Duration = Duration::from_secs(25);
-const BUSY: Duration = Duration::from_millis(500);
-const TAKER: Duration = Duration::from_secs(5);
+const BUSY: Duration = Duration::from_millis(250);
+const COME_LATER: Duration = Duration::from_secs(2);
+/// Pieces on their way from a node above which it counts as crowded.
+const CROWDED: u32 = 2;
 
 /// What takes part, and over what links.
 #[derive(Debug, Clone, Copy)]
@@ -83,8 +88,7 @@ struct Node {
     /// Who waits to hear of a change: node, ticket, the version it knows, until when.
     waiting: Vec<(usize, Ticket, u64)>,
     void: HashSet<Ticket>,
-    /// Whom it has served lately; others only while it has little to do.
-    takers: HashMap<usize, Duration>,
+    giving: Giving,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -178,6 +182,10 @@ impl World {
             schedule
         });
         self.places.insert(peer, place);
+        let mut giving = Giving::default();
+        if fetches {
+            giving.relay();
+        }
         self.nodes.push(Node {
             peer,
             manner,
@@ -191,7 +199,7 @@ impl World {
             finished: None,
             waiting: Vec::new(),
             void: HashSet::new(),
-            takers: HashMap::new(),
+            giving,
         });
     }
 
@@ -276,7 +284,11 @@ impl World {
             }
             Event::Busy(place, ticket, pause) => {
                 if let Some(schedule) = &mut self.nodes[place].schedule {
-                    schedule.on_refusal(ticket, at, Refusal::Busy(pause));
+                    let refusal = match pause {
+                        Duration::ZERO => Refusal::Elsewhere,
+                        pause => Refusal::Busy(pause),
+                    };
+                    schedule.on_refusal(ticket, at, refusal);
                 }
                 self.turn(place, now);
             }
@@ -298,14 +310,25 @@ impl World {
         if node.manner == Manner::Silent {
             return;
         }
-        node.takers.retain(|_, last| now < *last + TAKER);
-        let is_new = node.takers.len() >= MAX_PEERS && !node.takers.contains_key(&from);
-        let most = if is_new { MAX_SERVING / 4 } else { MAX_SERVING };
-        if node.up_free > now + time * most {
-            let pause = if is_new { BUSY * 4 } else { BUSY };
+        let queue = node.up_free.saturating_sub(now);
+        let refused = if queue > time * MAX_SERVING {
+            Some(BUSY)
+        } else {
+            let asker = self.nodes[from].peer;
+            let node = &mut self.nodes[to];
+            match node
+                .giving
+                .ask(asker, piece, queue > time * CROWDED, self.began + now)
+            {
+                Verdict::Give => None,
+                Verdict::AskOthers => Some(Duration::ZERO),
+                Verdict::ComeLater => Some(COME_LATER),
+            }
+        };
+        if let Some(pause) = refused {
             return self.push(now + delay, Event::Busy(from, ticket, pause));
         }
-        node.takers.insert(from, now);
+        let node = &mut self.nodes[to];
         assert!(node.held.contains(piece), "asked for what it does not have");
         node.up_free = node.up_free.max(now) + time;
         node.sent += PIECE;
@@ -364,7 +387,7 @@ impl World {
             let question = match ask {
                 Ask::Have { since, .. } => Question::Have(since),
                 Ask::Piece { piece, .. } => Question::Piece(piece),
-                Ask::Many { .. } => unreachable!("there are no small blobs"),
+                Ask::Proof { .. } | Ask::Many { .. } => unreachable!("the size is known, and it is no tree"),
             };
             self.push(
                 now + self.setting.delay,
