@@ -45,6 +45,8 @@ pub(crate) struct Partial {
     data: PartialData,
     tree: PartialTree,
     state: Mutex<State>,
+    /// Held by whoever writes to the file: the kernel lets one write at a time, and the others wait busily for it.
+    writing: Mutex<()>,
     reservation: Mutex<Option<Reservation>>,
     anchor: Option<Arc<File>>,
 }
@@ -305,6 +307,7 @@ impl Partial {
                 Ok(())
             }
             PartialData::File { file, path } => {
+                let _turn = lock(&self.writing);
                 write_leaves(file, leaves).map_err(|error| WriteError::io(path, error))
             }
         }

@@ -28,6 +28,7 @@ impl Partial {
                 if size <= INLINE { size as usize } else { 0 }
             ])),
             tree: PartialTree::Memory(Mutex::default()),
+            writing: Mutex::new(()),
             state: Mutex::new(State {
                 pieces: none,
                 stage: Stage::Running,
