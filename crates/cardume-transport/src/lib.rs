@@ -7,7 +7,7 @@
 //!
 //! * Every byte on the wire is libp2p's: a peer with the stock stack notices nothing but the speed.
 //! * What a peer can make us hold is bounded for each connection: substreams, unread bytes, buffers.
-//! * Keys of a session never leave the process: `SSLKEYLOGFILE` is not honoured over TCP.
+//! * Keys of a session never leave the process: `SSLKEYLOGFILE` is not honoured.
 mod buffered;
 mod dns;
 mod quic;
@@ -50,7 +50,7 @@ pub struct Timeouts {
 /// When `key` signs no certificate.
 pub fn build(key: &Keypair, timeouts: Timeouts) -> Result<Transport, BuildError> {
     let streams = tcp::build(key)?
-        .or_transport(quic::build(key))
+        .or_transport(quic::build(key)?)
         .map(|either, _| either.into_inner());
     let dialling = TransportTimeout::with_outgoing_timeout(dns::build(streams), timeouts.dial);
     Ok(TransportTimeout::with_ingoing_timeout(dialling, timeouts.accept).boxed())

@@ -1,24 +1,56 @@
-//! QUIC: libp2p's transport, with windows for fast links that are far away.
-use std::time::Duration;
+//! QUIC as libp2p speaks it (`/quic-v1`), on the `quinn` crate.
+//!
+//! <https://github.com/libp2p/specs/blob/master/quic/README.md>
+//!
+//! libp2p's own transport keeps its TLS configuration to itself, and with it the choice of the cipher; this one
+//! shares that of TCP. Its packets are as large as the path takes: on loopback and on private networks they may be
+//! larger than Ethernet's.
+mod address;
+mod configs;
+mod connection;
+mod handshake;
+mod listener;
+mod punch;
+mod socket;
+mod stream;
+mod transport;
 
-use libp2p_core::{Transport, muxing::StreamMuxerBox, transport::Boxed};
+use std::{io, net::SocketAddr};
+
+use libp2p_core::{Transport as _, muxing::StreamMuxerBox, transport::Boxed};
 use libp2p_identity::{Keypair, PeerId};
-use libp2p_quic as quic;
 
-/// Unread bytes of one stream: above the largest answer of the transfer protocol.
-const STREAM_WINDOW: u32 = 6 * 1024 * 1024;
-/// Unread bytes of one connection: three times what is under way at 500 Mbit/s and 80 ms of round trip.
-const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+use self::{configs::Configs, transport::Transport};
+use crate::tls;
 
-pub(crate) fn build(key: &Keypair) -> Boxed<(PeerId, StreamMuxerBox)> {
-    let mut config = quic::Config::new(key);
-    config.handshake_timeout = Duration::from_secs(10);
-    config.max_idle_timeout = 30_000;
-    config.keep_alive_interval = Duration::from_secs(10);
-    config.max_concurrent_stream_limit = crate::MAX_STREAMS as u32;
-    config.max_stream_data = STREAM_WINDOW;
-    config.max_connection_data = CONNECTION_WINDOW;
-    quic::tokio::Transport::new(config)
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
-        .boxed()
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Connect(#[from] quinn::ConnectError),
+    #[error(transparent)]
+    Connection(#[from] quinn::ConnectionError),
+    #[error(transparent)]
+    Handshake(#[from] tls::HandshakeError),
+    #[error("expected {expected}, and {found} answered")]
+    OtherPeer {
+        expected: Box<PeerId>,
+        found: Box<PeerId>,
+    },
+    #[error("no listener of this node can wait for the peer")]
+    NoListener,
+    #[error("already waiting for a connection from {0}")]
+    AlreadyWaiting(SocketAddr),
+    #[error("the listener is gone while it was waited for a peer")]
+    ListenerGone,
+}
+
+/// Makes the transport of the node whose key is `key`.
+pub(crate) fn build(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, tls::KeyError> {
+    let transport = Transport::new(Configs::new(key)?);
+    Ok(transport
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
+        .boxed())
 }

@@ -15,7 +15,7 @@ use rustls::{
     ClientConfig, CommonState, ServerConfig,
     client::Resumption,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::ServerName,
+    pki_types::{CertificateDer, ServerName},
     server::NoServerSessionStorage,
     sign::{CertifiedKey, SingleCertAndKey},
     version::TLS13,
@@ -63,36 +63,7 @@ pub(crate) struct Handshake {
 impl Handshake {
     /// Makes one certificate, which lasts as long as the process.
     pub(crate) fn new(key: &Keypair) -> Result<Self, KeyError> {
-        let (certificate, secret) = libp2p::generate(key)?;
-        let secret = aws_lc_rs::sign::any_ecdsa_type(&secret)?;
-        let identity = Arc::new(SingleCertAndKey::from(CertifiedKey::new(
-            vec![certificate],
-            secret,
-        )));
-        let provider = Arc::new(CryptoProvider {
-            cipher_suites: ciphers::by_speed(),
-            ..aws_lc_rs::default_provider()
-        });
-        let verifier = Arc::new(Verifier);
-
-        let mut client = ClientConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&[&TLS13])?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier.clone())
-            .with_client_cert_resolver(identity.clone());
-        client.alpn_protocols = vec![ALPN.to_vec()];
-        // Sessions are long, and all peers have the same (empty) name to remember them by.
-        client.resumption = Resumption::disabled();
-
-        let mut server = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13])?
-            .with_client_cert_verifier(verifier)
-            .with_cert_resolver(identity);
-        server.alpn_protocols = vec![ALPN.to_vec()];
-        server.ignore_client_order = true;
-        server.session_storage = Arc::new(NoServerSessionStorage {});
-        server.send_tls13_tickets = 0;
-
+        let (client, server) = configurations(key)?;
         Ok(Self {
             client: Arc::new(client).into(),
             server: Arc::new(server).into(),
@@ -126,10 +97,49 @@ impl Handshake {
     }
 }
 
+/// What a client and a server of this node say in a handshake, on TCP as on QUIC; with a certificate of their own.
+pub(crate) fn configurations(key: &Keypair) -> Result<(ClientConfig, ServerConfig), KeyError> {
+    let (certificate, secret) = libp2p::generate(key)?;
+    let secret = aws_lc_rs::sign::any_ecdsa_type(&secret)?;
+    let identity = Arc::new(SingleCertAndKey::from(CertifiedKey::new(
+        vec![certificate],
+        secret,
+    )));
+    let provider = Arc::new(CryptoProvider {
+        cipher_suites: ciphers::by_speed(),
+        ..aws_lc_rs::default_provider()
+    });
+    let verifier = Arc::new(Verifier);
+
+    let mut client = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier.clone())
+        .with_client_cert_resolver(identity.clone());
+    client.alpn_protocols = vec![ALPN.to_vec()];
+    // Sessions are long, and all peers have the same (empty) name to remember them by.
+    client.resumption = Resumption::disabled();
+
+    let mut server = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(identity);
+    server.alpn_protocols = vec![ALPN.to_vec()];
+    server.ignore_client_order = true;
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    server.send_tls13_tickets = 0;
+    Ok((client, server))
+}
+
 /// Who the other side has proven to be.
 fn peer(session: &CommonState) -> Result<PeerId, HandshakeError> {
-    match session.peer_certificates() {
-        Some([certificate]) => Ok(libp2p::parse(certificate)?.peer_id()),
+    peer_of(session.peer_certificates().unwrap_or_default())
+}
+
+/// Whose certificates these are.
+pub(crate) fn peer_of(certificates: &[CertificateDer<'_>]) -> Result<PeerId, HandshakeError> {
+    match certificates {
+        [certificate] => Ok(libp2p::parse(certificate)?.peer_id()),
         _ => Err(HandshakeError::Nameless),
     }
 }

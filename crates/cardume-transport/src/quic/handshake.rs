@@ -1,0 +1,61 @@
+//! From the first packet to a peer that is known.
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use libp2p_identity::PeerId;
+use quinn::Connecting;
+use rustls::pki_types::CertificateDer;
+
+use super::{Error, connection::Connection};
+use crate::tls::{self, HandshakeError};
+
+/// Whom we are connected to, and how.
+pub(super) type Connected = (PeerId, Connection);
+
+/// Waits for the end of a handshake; with anybody, or with `expected`.
+pub(super) async fn finish(connecting: Connecting, expected: Option<PeerId>) -> Result<Connected, Error> {
+    let connection = connecting.await?;
+    let found = peer(&connection)?;
+    if let Some(expected) = expected
+        && expected != found
+    {
+        return Err(Error::OtherPeer {
+            expected: Box::new(expected),
+            found: Box::new(found),
+        });
+    }
+    Ok((found, Connection::new(connection)))
+}
+
+fn peer(connection: &quinn::Connection) -> Result<PeerId, HandshakeError> {
+    let certificates = connection
+        .peer_identity()
+        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
+    tls::peer_of(&certificates.unwrap_or_default())
+}
+
+/// How many handshakes peers have under way with us.
+#[derive(Clone, Default)]
+pub(super) struct Places(Arc<AtomicUsize>);
+
+/// One of them; free again when dropped.
+pub(super) struct Place(Arc<AtomicUsize>);
+
+impl Places {
+    pub(super) fn taken(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take(&self) -> Place {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Place(self.0.clone())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
