@@ -200,8 +200,8 @@ impl Download {
         match got {
             Ok(Got::Written(bytes)) => {
                 self.credit(peer, self.counted(id, bytes));
-                self.schedule.end(ticket);
                 self.on_written(id, piece, bytes);
+                self.schedule.end(ticket);
             }
             Ok(Got::Opened { fetch, held, bytes }) => {
                 self.credit(peer, self.counted(id, bytes));

@@ -289,8 +289,8 @@ impl Download {
         self.schedule.limit(room.max(MIN_IN_FLIGHT));
         while self.checks.len() < MAX_CHECKS {
             let transfer = &self.finder.transfer;
-            self.schedule.hold_back(|peer| transfer.backlog(peer, PIECE));
-            let Some(order) = self.schedule.next(now) else {
+            let backlog = |peer: &PeerId| transfer.backlog(peer, PIECE);
+            let Some(order) = self.schedule.next_within(now, backlog) else {
                 break;
             };
             self.send(order);

@@ -23,8 +23,7 @@ impl Schedule {
         let Ask::Have { blob, .. } = sent.ask else {
             return true;
         };
-        let blob = self.blobs.get_mut(&blob);
-        blob.is_none_or(|blob| blob.have(&sent.peer, now, size, version, pieces))
+        self.know(&sent.peer, blob, now, size, version, pieces)
     }
 
     /// Tells what a peer holds of a blob, learnt elsewhere. `false`: it lies.
@@ -38,7 +37,9 @@ impl Schedule {
         pieces: PieceSet,
     ) -> bool {
         let blob = self.blobs.get_mut(&id);
-        blob.is_none_or(|blob| blob.have(peer, now, size, version, pieces))
+        let is_sound = blob.is_none_or(|blob| blob.have(peer, now, size, version, pieces));
+        self.has_more(peer, now);
+        is_sound
     }
 
     /// Notes an answer with content, which is then verified: [`verified`](Self::verified) or [`ban`](Self::ban) follow.
@@ -48,6 +49,7 @@ impl Schedule {
         let Some(sent) = self.sent.get_mut(&ticket) else {
             return;
         };
+        self.live.remove(&ticket);
         let delay = now.saturating_duration_since(sent.at);
         let (share, overdue) = (std::mem::take(&mut sent.share), std::mem::take(&mut sent.overdue));
         // Being verified now; it must not expire.
@@ -66,8 +68,10 @@ impl Schedule {
         if let Some(peer) = self.peers.get_mut(&sent.peer) {
             peer.settled(overdue);
             let least = peer.answered(delay, share, self.bounds.window);
-            self.pace.answered(now, least);
+            self.pace.answered(now, delay, least);
         }
+        let peer = sent.peer;
+        self.place(&peer, now);
     }
 
     /// Notes a piece that is verified and written; returns requests that are not needed any more.
@@ -102,12 +106,14 @@ impl Schedule {
             // It is fetching itself: let it get ahead.
             peer.busy(now + Duration::from_millis(500));
         }
+        self.place(&sent.peer, now);
     }
 
     /// Ends a request whose answer was of no use, though honest.
     pub fn end(&mut self, ticket: Ticket) {
         if let Some(sent) = self.sent.remove(&ticket) {
             self.release(ticket, &sent);
+            self.place(&sent.peer, sent.at);
         }
     }
 
@@ -128,7 +134,7 @@ impl Schedule {
         let Some(peer) = self.peers.get_mut(&sent.peer) else {
             return true;
         };
-        match refusal {
+        let is_worth_it = match refusal {
             Refusal::NotFound => true,
             Refusal::Busy(pause) => {
                 peer.busy(now + pause.clamp(Duration::from_millis(50), Duration::from_secs(10)));
@@ -139,7 +145,9 @@ impl Schedule {
                 true
             }
             Refusal::Failed => peer.failed(now),
-        }
+        };
+        self.place(&sent.peer, now);
+        is_worth_it
     }
 
     fn lacks(&mut self, sent: &Sent, now: Instant) {
@@ -158,7 +166,10 @@ impl Schedule {
     }
 
     /// Frees what a request that has ended took.
+    ///
+    /// Whoever calls it finds the peer's place anew.
     pub(super) fn release(&mut self, ticket: Ticket, sent: &Sent) {
+        self.live.remove(&ticket);
         if let Some(peer) = self.peers.get_mut(&sent.peer) {
             match sent.ask {
                 Ask::Have { .. } => peer.polls = peer.polls.saturating_sub(1),
@@ -166,19 +177,25 @@ impl Schedule {
                 _ => {}
             }
         }
-        match &sent.ask {
-            Ask::Have { .. } => {}
+        let is_open_again = match &sent.ask {
+            Ask::Have { .. } => false,
             Ask::Proof { blob, .. } => {
                 if let Some(blob) = self.blobs.get_mut(blob) {
                     blob.proof_ended(ticket);
                 }
+                true
             }
             Ask::Piece { blob, piece, .. } => {
-                if let Some(blob) = self.blobs.get_mut(blob) {
-                    blob.unasked(ticket, *piece);
-                }
+                let blob = self.blobs.get_mut(blob);
+                blob.is_some_and(|blob| blob.unasked(ticket, *piece))
             }
-            Ask::Many { items } => items.iter().rev().for_each(|item| self.pool.reopen(*item)),
+            Ask::Many { items } => {
+                items.iter().rev().for_each(|item| self.pool.reopen(*item));
+                true
+            }
+        };
+        if is_open_again {
+            self.stir();
         }
     }
 
@@ -186,6 +203,7 @@ impl Schedule {
         for ticket in tickets {
             if let Some(sent) = self.sent.remove(ticket) {
                 self.release(*ticket, &sent);
+                self.place(&sent.peer, sent.at);
             }
         }
     }
@@ -193,5 +211,6 @@ impl Schedule {
     /// Asks everybody again for small blobs they did not have.
     pub fn forgive(&mut self) {
         self.pool.forgive();
+        self.stir();
     }
 }

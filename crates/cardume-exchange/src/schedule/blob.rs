@@ -1,6 +1,6 @@
 //! One large blob: who has what of it, and which piece goes next.
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Range,
     time::{Duration, Instant},
 };
@@ -57,6 +57,11 @@ impl Holder {
         self.held.as_ref().is_some_and(|held| held.pieces.is_full())
     }
 
+    /// Whether it has everything, and had not from the beginning.
+    fn has_finished(&self) -> bool {
+        !self.is_source && self.is_complete()
+    }
+
     fn member(&self) -> Member {
         let is_fetching = self.held.is_some() && !self.is_complete();
         Member {
@@ -81,6 +86,10 @@ enum Stage {
 pub(super) struct Blob {
     salt: u64,
     holders: BTreeMap<PeerId, Holder>,
+    /// Who is to be asked when: what `ask_at` of the holders says, in order.
+    polls: BTreeSet<(Instant, PeerId)>,
+    /// Holders that have finished; those that had everything from the beginning do not count.
+    finished: usize,
     stage: Stage,
     crowd: Crowd,
     elsewhere: Elsewhere,
@@ -96,6 +105,8 @@ impl Blob {
         Self {
             salt,
             holders: BTreeMap::new(),
+            polls: BTreeSet::new(),
+            finished: 0,
             stage: Stage::Unproven {
                 asked: Vec::new(),
                 proving: false,
@@ -140,38 +151,68 @@ impl Blob {
     // -- who has what
 
     pub(super) fn add_peer(&mut self, peer: PeerId, now: Instant) {
-        self.holders.entry(peer).or_insert_with(|| Holder {
+        if self.holders.contains_key(&peer) {
+            return;
+        }
+        let holder = Holder {
             held: None,
             refused: false,
             is_source: false,
             grew: None,
             key: crowd::key(&peer, self.salt),
-            ask_at: Some(now),
+            ask_at: None,
             patience: FIRST_PATIENCE,
-        });
+        };
+        self.holders.insert(peer, holder);
+        self.poll_at(&peer, Some(now));
     }
 
     pub(super) fn drop_peer(&mut self, peer: &PeerId) {
+        self.poll_at(peer, None);
         let holder = self.holders.remove(peer);
+        self.finished -= usize::from(holder.as_ref().is_some_and(Holder::has_finished));
         self.recount(holder.and_then(|holder| holder.held).as_ref(), None);
         self.crowd.changed();
     }
 
-    /// The question that is due to `peer`: since which version, if any.
-    pub(super) fn poll_due(&self, peer: &PeerId, now: Instant) -> Option<Option<u64>> {
+    /// Who is to be asked first, if that is due: since which version, if any.
+    pub(super) fn poll_due(&self, now: Instant) -> Option<(PeerId, Option<u64>)> {
+        let (at, peer) = self.polls.first()?;
         let holder = self.holders.get(peer)?;
-        let due = holder.ask_at.is_some_and(|at| at <= now);
-        due.then(|| holder.held.as_ref().map(|held| held.version))
+        (*at <= now).then(|| (*peer, holder.held.as_ref().map(|held| held.version)))
     }
 
-    pub(super) fn polled(&mut self, peer: &PeerId) {
-        if let Some(holder) = self.holders.get_mut(peer) {
-            holder.ask_at = None;
+    /// Has `peer` asked then, or not at all while a question is out or when it has everything.
+    pub(super) fn poll_at(&mut self, peer: &PeerId, at: Option<Instant>) {
+        if let Some(holder) = self.holders.get_mut(peer)
+            && holder.ask_at != at
+        {
+            if let Some(old) = std::mem::replace(&mut holder.ask_at, at) {
+                self.polls.remove(&(old, *peer));
+            }
+            self.polls.extend(at.map(|at| (at, *peer)));
         }
     }
 
     pub(super) fn next_poll(&self) -> Option<Instant> {
-        self.holders.values().filter_map(|holder| holder.ask_at).min()
+        self.polls.first().map(|(at, _)| *at)
+    }
+
+    /// Whether `peer` had everything from the beginning.
+    pub(super) fn is_source(&self, peer: &PeerId) -> bool {
+        self.holders.get(peer).is_some_and(|holder| holder.is_source)
+    }
+
+    pub(super) fn has(&self, peer: &PeerId, piece: u64) -> bool {
+        let held = self.holders.get(peer).and_then(|holder| holder.held.as_ref());
+        held.is_some_and(|held| held.pieces.contains(piece))
+    }
+
+    pub(super) fn size(&self) -> Option<u64> {
+        match &self.stage {
+            Stage::Unproven { .. } => None,
+            Stage::Proven(pieces) => Some(pieces.size),
+        }
     }
 
     /// Takes in what `peer` holds. `false`: it claims a size that has been disproven, or sets that make no sense.
@@ -195,6 +236,7 @@ impl Blob {
         let Some(holder) = self.holders.get_mut(peer) else {
             return true;
         };
+        let had_finished = holder.has_finished();
         let old = holder.held.take();
         let is_first = holder.grew.is_none();
         if old.as_ref().is_none_or(|old| old.pieces.count() < pieces.count()) {
@@ -202,7 +244,7 @@ impl Blob {
         }
         holder.is_source |= is_first && pieces.is_full();
         holder.patience = FIRST_PATIENCE;
-        holder.ask_at = (!pieces.is_full()).then_some(now + pause);
+        let ask_at = (!pieces.is_full()).then_some(now + pause);
         holder.refused = false;
         let held = Held {
             size,
@@ -212,7 +254,10 @@ impl Blob {
         self.recount(old.as_ref(), Some(&held));
         if let Some(holder) = self.holders.get_mut(peer) {
             holder.held = Some(held);
+            self.finished += usize::from(holder.has_finished());
+            self.finished -= usize::from(had_finished);
         }
+        self.poll_at(peer, ask_at);
         if is_first {
             self.crowd.changed();
         }
@@ -225,10 +270,12 @@ impl Blob {
             return;
         };
         holder.refused = true;
-        holder.ask_at = Some(now + holder.patience);
+        let ask_at = now + holder.patience;
         holder.patience = (holder.patience * 2).min(MAX_PATIENCE);
+        self.finished -= usize::from(holder.has_finished());
         let old = holder.held.take();
         self.recount(old.as_ref(), None);
+        self.poll_at(peer, Some(ask_at));
     }
 
     fn recount(&mut self, old: Option<&Held>, new: Option<&Held>) {
@@ -274,8 +321,9 @@ impl Blob {
     fn pick_piece(&mut self, peer: &PeerId, now: Instant, random: &mut Random) -> Option<(u64, u64)> {
         let holder = self.holders.get(peer)?;
         let has = holder.held.as_ref()?;
-        let Stage::Proven(pieces) = &self.stage else {
-            return None;
+        let pieces = match &self.stage {
+            Stage::Proven(pieces) if !pieces.is_all_asked() => pieces,
+            _ => return None,
         };
         let wanted = self.focus.clone();
         let wanted = wanted.and_then(|focus| pieces.first_in(focus, &has.pieces));
@@ -286,8 +334,7 @@ impl Blob {
             self.elsewhere.forget(now);
             self.crowd.look(now, self.holders.values().map(Holder::member));
             if self.crowd.spares() {
-                let has_finished = |holder: &Holder| !holder.is_source && holder.is_complete();
-                let is_served = self.holders.values().any(has_finished);
+                let is_served = self.finished > 0;
                 let deal = Deal {
                     pieces,
                     has: &has.pieces,
@@ -302,14 +349,13 @@ impl Blob {
         piece.map(|piece| (pieces.size, piece))
     }
 
-    /// A piece that is on its way from somebody else already, for `peer` to bring as well.
-    pub(super) fn pick_again(&self, peer: &PeerId, may: impl Fn(Ticket) -> bool) -> Option<(u64, u64)> {
-        let has = self.holders.get(peer)?.held.as_ref()?;
-        let Stage::Proven(pieces) = &self.stage else {
-            return None;
+    /// Pieces that one request is out for, with those that are late.
+    pub(super) fn asked_once(&self) -> impl Iterator<Item = (u64, Vec<Ticket>)> {
+        let pieces = match &self.stage {
+            Stage::Unproven { .. } => None,
+            Stage::Proven(pieces) => Some(pieces),
         };
-        let piece = pieces.pick_again(&has.pieces, may)?;
-        Some((pieces.size, piece))
+        pieces.into_iter().flat_map(Pieces::asked_once)
     }
 
     /// When a source that is spared may be asked for more.
@@ -353,10 +399,11 @@ impl Blob {
         }
     }
 
-    /// Forgets a request; its piece is open again unless somebody else brings it.
-    pub(super) fn unasked(&mut self, ticket: Ticket, piece: u64) {
-        if let Stage::Proven(pieces) = &mut self.stage {
-            pieces.unasked(ticket, piece);
+    /// Forgets a request; its piece is open again unless somebody else brings it. Whether it is.
+    pub(super) fn unasked(&mut self, ticket: Ticket, piece: u64) -> bool {
+        match &mut self.stage {
+            Stage::Unproven { .. } => false,
+            Stage::Proven(pieces) => pieces.unasked(ticket, piece),
         }
     }
 

@@ -3,7 +3,10 @@
 //! Every fetcher asks the source for pieces of its own first, so that each piece leaves the source about once, and gets
 //! the others from those whose they are. Whose a piece is, follows from who takes part (rendezvous hashing): nobody
 //! need agree on anything, and two fetchers that see different crowds only fetch a few pieces twice.
-use std::time::{Duration, Instant};
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant},
+};
 
 use libp2p_identity::PeerId;
 
@@ -17,12 +20,17 @@ const PAUSE: Duration = Duration::from_millis(400);
 const MIN_PAUSE: Duration = Duration::from_millis(200);
 const MAX_PAUSE: Duration = Duration::from_secs(8);
 
+/// Lots that pieces are dealt out in: whose a lot is, is worked out once for each crowd.
+const LOTS: u64 = 1024;
+
 /// What a fetcher knows of the others.
 #[derive(Debug)]
 pub(super) struct Crowd {
     me: u64,
-    /// Keys of the other active fetchers.
+    /// Keys of the other active fetchers, in order.
     others: Vec<u64>,
+    /// Whose each lot is, as far as somebody has asked.
+    lots: RefCell<Vec<Option<Turn>>>,
     looked: Option<Instant>,
     /// Complete from the beginning.
     sources: usize,
@@ -56,6 +64,7 @@ impl Crowd {
         Self {
             me,
             others: Vec::new(),
+            lots: RefCell::new(Vec::new()),
             looked: None,
             sources: 0,
             extra: None,
@@ -84,7 +93,12 @@ impl Crowd {
             .get(fetchers.len() / 2)
             .map_or(Duration::ZERO, |(idle, _)| *idle);
         fetchers.retain(|(idle, _)| *idle < ACTIVE.max(usual * 4));
-        self.others = fetchers.into_iter().map(|(_, key)| key).collect();
+        let mut others: Vec<u64> = fetchers.into_iter().map(|(_, key)| key).collect();
+        others.sort_unstable();
+        if others != self.others {
+            self.others = others;
+            self.lots.get_mut().clear();
+        }
     }
 
     /// Looks anew next time.
@@ -99,6 +113,16 @@ impl Crowd {
 
     /// Whose a piece is to ask the source for.
     pub(super) fn turn(&self, piece: u64) -> Turn {
+        let lot = super::random::mix(piece) % LOTS;
+        let mut lots = self.lots.borrow_mut();
+        lots.resize(LOTS as usize, None);
+        match lots.get_mut(lot as usize) {
+            Some(turn) => *turn.get_or_insert_with(|| self.turn_of(lot)),
+            None => Turn::Others,
+        }
+    }
+
+    fn turn_of(&self, piece: u64) -> Turn {
         let mine = rank(self.me, piece);
         let mut before = self
             .others

@@ -14,7 +14,14 @@ use std::{
 use cardume_content::PieceSet;
 use libp2p_identity::PeerId;
 
-use self::{blob::Blob, pace::Pace, peer::Peer, random::Random, small::Pool};
+use self::{
+    blob::Blob,
+    pace::Pace,
+    peer::Peer,
+    random::Random,
+    ready::{Ready, Stand},
+    small::Pool,
+};
 
 mod answers;
 mod blob;
@@ -23,6 +30,7 @@ mod pace;
 mod peer;
 mod pieces;
 mod random;
+mod ready;
 mod small;
 #[cfg(test)]
 mod tests;
@@ -118,11 +126,14 @@ pub struct Schedule {
     me: PeerId,
     bounds: Bounds,
     peers: BTreeMap<PeerId, Peer>,
+    ready: Ready,
     banned: BTreeSet<PeerId>,
     blobs: BTreeMap<BlobId, Blob>,
     pool: Pool,
     pace: Pace,
     sent: BTreeMap<Ticket, Sent>,
+    /// Those of them for content that nobody has answered.
+    live: BTreeSet<Ticket>,
     last_ticket: Ticket,
     random: Random,
 }
@@ -134,11 +145,13 @@ impl Schedule {
             me,
             bounds,
             peers: BTreeMap::new(),
+            ready: Ready::default(),
             banned: BTreeSet::new(),
             blobs: BTreeMap::new(),
             pool: Pool::default(),
             pace: Pace::default(),
             sent: BTreeMap::new(),
+            live: BTreeSet::new(),
             last_ticket: 0,
             random: Random(seed),
         }
@@ -146,7 +159,7 @@ impl Schedule {
 
     /// Requests for content that nobody has answered.
     pub fn in_flight(&self) -> usize {
-        self.sent.values().filter(|sent| sent.share > 0).count()
+        self.live.len()
     }
 
     /// Changes how many there may be.
@@ -166,6 +179,8 @@ impl Schedule {
             blob.add_peer(peer, now);
         }
         self.pool.forgive();
+        self.place(&peer, now);
+        self.stir();
         true
     }
 
@@ -178,7 +193,9 @@ impl Schedule {
                 self.release(*ticket, &sent);
             }
         }
-        self.peers.remove(peer);
+        if let Some(gone) = self.peers.remove(peer) {
+            self.ready.place(*peer, gone.stand, Stand::Full);
+        }
         for blob in self.blobs.values_mut() {
             blob.drop_peer(peer);
         }
@@ -223,10 +240,12 @@ impl Schedule {
             blob.add_peer(*peer, now);
         }
         self.blobs.insert(id, blob);
+        self.stir();
     }
 
     /// Starts asking for the pieces of a blob whose size is proven; returns those who claimed another.
     pub fn start_blob(&mut self, id: BlobId, size: u64, held: PieceSet) -> Vec<PeerId> {
+        self.stir();
         let blob = self.blobs.get_mut(&id);
         blob.map(|blob| blob.start(size, held)).unwrap_or_default()
     }
@@ -236,6 +255,7 @@ impl Schedule {
         if let Some(blob) = self.blobs.get_mut(&id) {
             blob.set_proving(proving);
         }
+        self.stir();
     }
 
     /// Moves the pieces a reader waits for.
@@ -243,6 +263,7 @@ impl Schedule {
         if let Some(blob) = self.blobs.get_mut(&id) {
             blob.set_focus(pieces);
         }
+        self.stir();
     }
 
     /// Ends the work on a blob; returns requests that are not needed any more.
@@ -265,5 +286,44 @@ impl Schedule {
     /// Adds a small blob, expected to have this many bytes.
     pub fn add_item(&mut self, id: ItemId, expected: u64) {
         self.pool.add(id, expected);
+        self.stir();
+    }
+
+    // -- who is asked next
+
+    /// Finds the place of a peer of which something has changed.
+    fn place(&mut self, peer: &PeerId, now: Instant) {
+        let Self {
+            peers,
+            ready,
+            random,
+            bounds,
+            ..
+        } = self;
+        if let Some(known) = peers.get_mut(peer) {
+            let stand = known.stands(now, bounds.window, random);
+            ready.place(*peer, known.stand, stand);
+            known.stand = stand;
+        }
+    }
+
+    /// Looks again at those that had nothing that was wanted: more is wanted now.
+    fn stir(&mut self) {
+        for peer in self.ready.barren() {
+            if let Some(known) = self.peers.get_mut(&peer) {
+                known.barren = false;
+                let stand = Stand::Ready(known.in_flight(), self.random.next());
+                self.ready.place(peer, known.stand, stand);
+                known.stand = stand;
+            }
+        }
+    }
+
+    /// Looks again at one that has something new.
+    fn has_more(&mut self, peer: &PeerId, now: Instant) {
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.barren = false;
+        }
+        self.place(peer, now);
     }
 }

@@ -3,6 +3,8 @@ use std::time::{Duration, Instant};
 
 use cardume_transfer::Backlog;
 
+use super::{Random, ready::Stand};
+
 /// Requests to a peer nothing is known of yet.
 const FIRST_WINDOW: usize = 2;
 /// Queue kept at a peer beyond what its delay needs, so that its link never runs dry between two turns of ours.
@@ -40,6 +42,10 @@ pub(super) struct Peer {
     least_delay: Option<Duration>,
     quiet_until: Option<Instant>,
     strikes: u32,
+    /// Whether it had nothing that was wanted when it was looked at last.
+    pub(super) barren: bool,
+    /// Where it stands among the others.
+    pub(super) stand: Stand,
     /// Times in a row that it sent us elsewhere.
     sent_elsewhere: u32,
 }
@@ -56,16 +62,40 @@ impl Peer {
             least_delay: None,
             quiet_until: None,
             strikes: 0,
+            barren: false,
+            stand: Stand::Full,
             sent_elsewhere: 0,
         }
     }
 
-    /// Whether another request may go out. An overdue answer holds back everything: the peer is either stuck or slow.
-    pub(super) fn has_room(&self, now: Instant, max_window: usize) -> bool {
+    /// Where it stands now. An overdue answer holds back everything: the peer is either stuck or slow.
+    pub(super) fn stands(&self, now: Instant, max_window: usize, random: &mut Random) -> Stand {
+        if let Some(until) = self.is_quiet(now) {
+            return Stand::Quiet(until);
+        }
+        if self.overdue > 0 || self.in_flight >= self.window.min(max_window) {
+            return Stand::Full;
+        }
+        if self.barren {
+            return Stand::Barren;
+        }
+        match self.stand {
+            Stand::Ready(in_flight, tie) if in_flight == self.in_flight => Stand::Ready(in_flight, tie),
+            _ => Stand::Ready(self.in_flight, random.next()),
+        }
+    }
+
+    /// Whether it may be asked for a piece that another is asked for as well.
+    pub(super) fn is_free(&self, now: Instant, max_window: usize) -> bool {
         self.is_quiet(now).is_none()
             && self.overdue == 0
             && self.in_flight < self.window.min(max_window)
-            && (self.backlog.peer <= AHEAD || self.in_flight < AT_LEAST)
+            && self.fits()
+    }
+
+    /// Whether our own limits leave room for another request to it.
+    pub(super) fn fits(&self) -> bool {
+        self.backlog.peer <= AHEAD || self.in_flight < AT_LEAST
     }
 
     /// Whether our own limits for all peers leave room for it.
@@ -83,17 +113,13 @@ impl Peer {
         self.quiet_until.filter(|until| *until > now)
     }
 
-    pub(super) fn in_flight(&self) -> usize {
+    pub(super) const fn in_flight(&self) -> usize {
         self.in_flight
     }
 
     #[cfg(test)]
     pub(super) fn window(&self) -> usize {
         self.window
-    }
-
-    pub(super) fn delay(&self) -> Option<Duration> {
-        self.delay
     }
 
     /// How long it may take to answer; `usual` is what the peers of this fetch need.

@@ -130,15 +130,12 @@ impl Pieces {
         (count >= MANY_LEFT).then_some(last)
     }
 
-    /// A piece in `has` that is on its way from somebody else already, to be brought as well.
-    pub(super) fn pick_again(&self, has: &PieceSet, may: impl Fn(Ticket) -> bool) -> Option<u64> {
-        let mut pieces = self.asked.iter();
-        let (piece, _) = pieces.find(|(piece, asked)| {
-            (1..MAX_COPIES).contains(&asked.live.len())
-                && has.contains(**piece)
-                && asked.live.iter().chain(&asked.late).all(|ticket| may(*ticket))
-        })?;
-        Some(*piece)
+    /// Pieces that one request is out for, with those that are late: another may bring them as well.
+    pub(super) fn asked_once(&self) -> impl Iterator<Item = (u64, Vec<Ticket>)> {
+        let once = |asked: &Asked| (1..MAX_COPIES).contains(&asked.live.len());
+        let all = |asked: &Asked| asked.live.iter().chain(&asked.late).copied().collect();
+        let asked = self.asked.iter().filter(move |(_, asked)| once(asked));
+        asked.map(move |(piece, asked)| (*piece, all(asked)))
     }
 
     /// Whether every missing piece is on its way.
@@ -158,10 +155,10 @@ impl Pieces {
         self.asked.entry(piece).or_default().live.push(ticket);
     }
 
-    /// Forgets a request; its piece is open again unless somebody else brings it.
-    pub(super) fn unasked(&mut self, ticket: Ticket, piece: u64) {
+    /// Forgets a request; its piece is open again unless somebody else brings it. Whether it is.
+    pub(super) fn unasked(&mut self, ticket: Ticket, piece: u64) -> bool {
         let Some(asked) = self.asked.get_mut(&piece) else {
-            return;
+            return false;
         };
         asked.live.retain(|other| *other != ticket);
         asked.late.retain(|other| *other != ticket);
@@ -172,6 +169,7 @@ impl Pieces {
         if !is_live {
             self.reopen(piece);
         }
+        !is_live
     }
 
     /// Lets others be asked for a piece whose answer is overdue; a late answer still counts.

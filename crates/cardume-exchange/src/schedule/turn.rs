@@ -5,39 +5,44 @@ use cardume_transfer::Backlog;
 use libp2p_identity::PeerId;
 
 use super::{
-    Ask, Order, Schedule, Sent, Ticket,
+    Ask, BlobId, Order, Schedule, Sent, Ticket,
     blob::Blob,
     peer::{AT_LEAST, Peer},
 };
 
 /// Questions about what is held that one peer has not answered, at most.
 const MAX_POLLS: usize = 3;
+/// When a peer that has as many is looked at again.
+const POLLS_PAUSE: Duration = Duration::from_millis(100);
 /// A request that takes twice as long, or twice what is usual, need not hold others up.
 const LONG: Duration = Duration::from_millis(200);
 /// How often the end game is looked at.
 const END_GAME_TICK: Duration = Duration::from_millis(100);
 
 impl Schedule {
-    /// Notes how long our own limits need for another piece of each peer; more than that is not asked for.
-    pub(crate) fn hold_back(&mut self, backlog: impl Fn(&PeerId) -> Backlog) {
-        for (id, peer) in &mut self.peers {
-            peer.hold_back(backlog(id));
-        }
-    }
-
     /// The next request to send, if any.
     pub fn next(&mut self, now: Instant) -> Option<Order> {
-        self.next_poll(now).or_else(|| self.next_content(now))
+        self.next_within(now, |_| Backlog::default())
+    }
+
+    /// The next request to send; `backlog` is how long our own limits need for another piece of a peer, and more than
+    /// that is not asked for.
+    pub(crate) fn next_within(
+        &mut self,
+        now: Instant,
+        backlog: impl Fn(&PeerId) -> Backlog,
+    ) -> Option<Order> {
+        while let Some(peer) = self.ready.rested(now) {
+            self.place(&peer, now);
+        }
+        self.next_poll(now).or_else(|| self.next_content(now, backlog))
     }
 
     /// When to call [`next`](Self::next) and [`expire`](Self::expire) again, if nothing happens before.
     pub fn wake(&self, now: Instant) -> Option<Instant> {
-        let due = self
-            .sent
-            .values()
-            .filter(|sent| !sent.overdue)
-            .map(|sent| sent.due);
-        let quiet = self.peers.values().filter_map(|peer| peer.is_quiet(now));
+        let live = self.live.iter().filter_map(|ticket| self.sent.get(ticket));
+        let due = live.filter(|sent| !sent.overdue).map(|sent| sent.due);
+        let quiet = self.ready.next_rested();
         let polls = self
             .blobs
             .values()
@@ -54,87 +59,114 @@ impl Schedule {
 
     /// Gives what is overdue to others.
     pub fn expire(&mut self, now: Instant) {
-        for (ticket, sent) in &mut self.sent {
-            if sent.overdue || sent.due > now {
+        let live = self.live.iter().copied();
+        let is_due = |ticket: &Ticket| {
+            let sent = self.sent.get(ticket);
+            sent.is_some_and(|sent| !sent.overdue && sent.due <= now)
+        };
+        let due: Vec<Ticket> = live.filter(is_due).collect();
+        for ticket in due {
+            let Some(sent) = self.sent.get_mut(&ticket) else {
                 continue;
-            }
+            };
             sent.overdue = true;
+            let peer = sent.peer;
             match &sent.ask {
-                Ask::Have { .. } => continue,
+                Ask::Have { .. } => {}
                 Ask::Proof { blob, .. } => {
                     if let Some(blob) = self.blobs.get_mut(blob) {
-                        blob.proof_ended(*ticket);
+                        blob.proof_ended(ticket);
                     }
                 }
                 Ask::Piece { blob, piece, .. } => {
                     if let Some(blob) = self.blobs.get_mut(blob) {
-                        blob.overdue(*ticket, *piece);
+                        blob.overdue(ticket, *piece);
                     }
                 }
                 Ask::Many { items } => items.iter().rev().for_each(|item| self.pool.reopen(*item)),
             }
-            if let Some(peer) = self.peers.get_mut(&sent.peer) {
-                peer.overdue(now);
+            if let Some(known) = self.peers.get_mut(&peer) {
+                known.overdue(now);
             }
+            self.place(&peer, now);
+            self.stir();
         }
     }
 
+    /// The question about what is held that is due first. Whoever cannot be asked now is asked later.
     fn next_poll(&mut self, now: Instant) -> Option<Order> {
-        let ask = self.peers.iter().find_map(|(id, peer)| {
-            if peer.polls >= MAX_POLLS || peer.is_quiet(now).is_some() {
-                return None;
-            }
-            self.blobs.iter().find_map(|(blob, state)| {
-                let since = state.poll_due(id, now)?;
-                Some((*id, *blob, since))
-            })
-        });
-        let (peer, blob, since) = ask?;
-        self.blobs.get_mut(&blob)?.polled(&peer);
-        self.peers.get_mut(&peer)?.polls += 1;
-        Some(self.send(peer, Ask::Have { blob, since }, now, 0))
-    }
-
-    fn next_content(&mut self, now: Instant) -> Option<Order> {
-        let in_flight = self.in_flight();
-        let window = self.pace.window(self.peers.len(), self.bounds.in_flight);
-        if in_flight >= self.bounds.in_flight || self.in_time(now) >= window {
-            return None;
-        }
-        for peer in self.peers_with_room(now, in_flight < AT_LEAST) {
-            if let Some(ask) = self.pick(&peer, now) {
-                let share = self.peers.get_mut(&peer).map_or(1, Peer::sent);
-                return Some(self.send(peer, ask, now, share));
+        let ids: Vec<BlobId> = self.blobs.keys().copied().collect();
+        for id in ids {
+            while let Some((peer, since)) = self.blobs.get(&id).and_then(|blob| blob.poll_due(now)) {
+                let known = self.peers.get_mut(&peer);
+                let later = match &known {
+                    None => None,
+                    Some(known) if known.polls >= MAX_POLLS => Some(now + POLLS_PAUSE),
+                    Some(known) => known.is_quiet(now),
+                };
+                if let Some(blob) = self.blobs.get_mut(&id) {
+                    blob.poll_at(&peer, later);
+                }
+                if let (Some(known), None) = (known, later) {
+                    known.polls += 1;
+                    return Some(self.send(peer, Ask::Have { blob: id, since }, now, 0));
+                }
             }
         }
         None
     }
 
-    /// Requests for content that may well be answered soon.
-    fn in_time(&self, now: Instant) -> usize {
-        let usual = self.usual_delay().unwrap_or(LONG).max(LONG);
-        let is_late = |sent: &&Sent| now.saturating_duration_since(sent.at) > usual * 2;
-        let content = self.sent.values().filter(|sent| sent.share > 0);
-        content.filter(|sent| !is_late(sent)).count()
+    fn next_content(&mut self, now: Instant, backlog: impl Fn(&PeerId) -> Backlog) -> Option<Order> {
+        let in_flight = self.in_flight();
+        let window = self.pace.window(self.peers.len(), self.bounds.in_flight);
+        if in_flight >= self.bounds.in_flight || self.in_time(now) >= window {
+            return None;
+        }
+        let mut last = None;
+        while let Some(entry) = self.ready.after(last) {
+            last = Some(entry);
+            let (_, _, peer) = entry;
+            let Some(known) = self.peers.get_mut(&peer) else {
+                continue;
+            };
+            known.hold_back(backlog(&peer));
+            // Our own limits for all peers count unless hardly anything is on its way.
+            if !known.fits() || !(in_flight < AT_LEAST || known.is_in_time()) {
+                continue;
+            }
+            match self.pick(&peer, now) {
+                Some(ask) => return Some(self.send_content(peer, ask, now)),
+                None => self.note_barren(&peer, now),
+            }
+        }
+        let (peer, ask) = self.pick_end_game(now)?;
+        Some(self.send_content(peer, ask, now))
     }
 
-    /// Peers that may be asked for more, those with the fewest requests first, in random order among equals.
-    ///
-    /// Our own limits for all peers count unless `at_once`.
-    fn peers_with_room(&mut self, now: Instant, at_once: bool) -> Vec<PeerId> {
-        let Self {
-            peers,
-            random,
-            bounds,
-            ..
-        } = self;
-        let may = |peer: &Peer| peer.has_room(now, bounds.window) && (at_once || peer.is_in_time());
-        let free = peers.iter().filter(|(_, peer)| may(peer));
-        let mut free: Vec<(usize, u64, PeerId)> = free
-            .map(|(id, peer)| (peer.in_flight(), random.next(), *id))
-            .collect();
-        free.sort_unstable();
-        free.into_iter().map(|(_, _, id)| id).collect()
+    fn send_content(&mut self, peer: PeerId, ask: Ask, now: Instant) -> Order {
+        let share = self.peers.get_mut(&peer).map_or(1, Peer::sent);
+        let order = self.send(peer, ask, now, share);
+        self.place(&peer, now);
+        order
+    }
+
+    /// Passes a peer over until it has more, or more is wanted. Sources that are spared are looked at each time.
+    fn note_barren(&mut self, peer: &PeerId, now: Instant) {
+        if self.blobs.values().any(|blob| blob.is_source(peer)) {
+            return;
+        }
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.barren = true;
+        }
+        self.place(peer, now);
+    }
+
+    /// Requests for content that may well be answered soon.
+    fn in_time(&self, now: Instant) -> usize {
+        let usual = self.pace.usual().unwrap_or(LONG).max(LONG);
+        let live = self.live.iter().filter_map(|ticket| self.sent.get(ticket));
+        live.filter(|sent| now.saturating_duration_since(sent.at) <= usual * 2)
+            .count()
     }
 
     fn pick(&mut self, peer: &PeerId, now: Instant) -> Option<Ask> {
@@ -144,43 +176,36 @@ impl Schedule {
                 return Some(Ask::Many { items });
             }
         }
-        for (id, blob) in &mut self.blobs {
-            if let Some(ask) = blob.pick(*id, peer, now, &mut self.random) {
-                return Some(ask);
-            }
-        }
-        self.pick_end_game(peer, now)
+        let random = &mut self.random;
+        self.blobs
+            .iter_mut()
+            .find_map(|(id, blob)| blob.pick(*id, peer, now, random))
     }
 
-    /// With every piece on its way, asks for one a second time if its answer takes longer than usual.
-    fn pick_end_game(&self, peer: &PeerId, now: Instant) -> Option<Ask> {
-        if !self
-            .blobs
-            .values()
-            .all(|blob| !blob.is_proven() || blob.is_all_asked())
-        {
+    /// With every piece on its way, one whose answer takes longer than usual is asked for a second time, elsewhere.
+    fn pick_end_game(&self, now: Instant) -> Option<(PeerId, Ask)> {
+        let is_all_asked = |blob: &Blob| !blob.is_proven() || blob.is_all_asked();
+        if !self.blobs.values().all(is_all_asked) {
             return None;
         }
-        let usual = self.usual_delay()?.max(END_GAME_TICK);
-        let may = |ticket: Ticket| {
-            let sent = self.sent.get(&ticket);
-            sent.is_some_and(|sent| sent.peer != *peer && sent.at + usual <= now)
-        };
-        self.blobs.iter().find_map(|(id, blob)| {
-            let (size, piece) = blob.pick_again(peer, may)?;
-            Some(Ask::Piece {
-                blob: *id,
-                size,
-                piece,
-            })
-        })
-    }
-
-    /// What the faster half of the peers needs for an answer.
-    fn usual_delay(&self) -> Option<Duration> {
-        let mut delays: Vec<Duration> = self.peers.values().filter_map(Peer::delay).collect();
-        delays.sort_unstable();
-        delays.get(delays.len().saturating_sub(1) / 2).copied()
+        let usual = self.pace.usual()?.max(END_GAME_TICK);
+        let late = |ticket: &Ticket| self.sent.get(ticket).filter(|sent| sent.at + usual <= now);
+        for (id, blob) in &self.blobs {
+            for (piece, asked) in blob.asked_once() {
+                if !asked.iter().all(|ticket| late(ticket).is_some()) {
+                    continue;
+                }
+                let asks = |peer: &PeerId| asked.iter().filter_map(late).any(|sent| sent.peer == *peer);
+                let free = self.peers.iter().find(|(peer, known)| {
+                    known.is_free(now, self.bounds.window) && blob.has(peer, piece) && !asks(peer)
+                });
+                if let (Some((peer, _)), Some(size)) = (free, blob.size()) {
+                    let blob = *id;
+                    return Some((*peer, Ask::Piece { blob, size, piece }));
+                }
+            }
+        }
+        None
     }
 
     fn send(&mut self, peer: PeerId, ask: Ask, now: Instant, share: usize) -> Order {
@@ -199,8 +224,7 @@ impl Schedule {
             }
             Ask::Have { .. } | Ask::Many { .. } => {}
         }
-        let usual = self.usual_delay();
-        let patience = self.peers.get(&peer).map(|peer| peer.deadline(usual));
+        let patience = self.peers.get(&peer).map(|peer| peer.deadline(self.pace.usual()));
         let due = now + patience.unwrap_or_default();
         let sent = Sent {
             peer,
@@ -215,6 +239,9 @@ impl Schedule {
             share,
             overdue: false,
         };
+        if share > 0 {
+            self.live.insert(ticket);
+        }
         self.sent.insert(ticket, sent);
         Order { ticket, peer, ask }
     }

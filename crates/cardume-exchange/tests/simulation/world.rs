@@ -355,8 +355,8 @@ impl World {
             self.turn(place, now);
             return false;
         }
-        schedule.end(ticket);
         let void = schedule.verified(BLOB, piece);
+        schedule.end(ticket);
         node.void.extend(void);
         if !node.held.insert(piece) {
             node.wasted += PIECE;
