@@ -10,3 +10,4 @@ pub mod hosts;
 pub mod liar;
 pub mod line;
 pub mod patience;
+pub mod web;
