@@ -5,7 +5,7 @@ use std::{
     ops::Range,
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
 };
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ use crate::{
 
 mod finish;
 mod resume;
+mod unproven;
 
 /// One blob being fetched. Cheap to clone; writes at different places may run at once.
 ///
@@ -49,12 +50,18 @@ pub(crate) struct Partial {
     writing: Mutex<()>,
     reservation: Mutex<Option<Reservation>>,
     anchor: Option<Arc<File>>,
+    /// Shared by writers of what is verified, exclusive for what nobody has proven: that never lands on what is.
+    landing: RwLock<()>,
 }
 
 #[derive(Debug)]
 struct State {
     pieces: PieceSet,
     stage: Stage,
+    /// Pieces that are there, and that only a look at the whole blob can prove; never served.
+    unproven: PieceSet,
+    /// Whether the size is a claim as well.
+    is_claimed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +100,10 @@ impl Store {
     /// `Quota` and `NoSpace` come before any byte is asked for: the space is taken at once.
     pub fn fetch(&self, hash: Hash, size: u64, target: Target) -> Result<Fetch, WriteError> {
         if let Some(partial) = self.inner.partial(hash) {
-            return Ok(Fetch { partial });
+            if !partial.is_disproven_by(size) {
+                return Ok(Fetch { partial });
+            }
+            partial.give_way();
         }
         let partial = Arc::new(Partial::open(&self.inner, hash, size, target)?);
         let mut fetches = lock(&self.inner.fetches);
@@ -188,10 +198,15 @@ impl Partial {
         lock(&self.state).stage == Stage::Running
     }
 
+    /// What others may be told: nothing, as long as nothing is proven.
     pub(crate) fn presence(&self) -> Presence {
+        let state = lock(&self.state);
+        if state.is_claimed && state.pieces.count() == 0 {
+            return Presence::Absent;
+        }
         Presence::Partial {
             size: self.size,
-            pieces: lock(&self.state).pieces.clone(),
+            pieces: state.pieces.clone(),
         }
     }
 
@@ -257,6 +272,7 @@ impl Partial {
                 return Ok(0);
             }
         }
+        let _landing = self.landing.read().unwrap_or_else(PoisonError::into_inner);
         self.write_tree(parents)?;
         self.write_data(&leaves)?;
         let mut new = 0;

@@ -9,7 +9,8 @@
 //! * A blob is recorded as complete only after its bytes are durable; nothing is believed of a partial blob but what
 //!   its own bytes prove.
 //! * Files shared in place are never written to and never deleted.
-//! * No lock is held while the disk is waited for, but the one that keeps a collection from what is just coming in.
+//! * No lock is held while the disk is waited for, but those that keep a collection from what is just coming in, and
+//!   bytes that nobody has proven from those that are.
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},

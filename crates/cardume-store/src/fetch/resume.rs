@@ -30,11 +30,14 @@ impl Partial {
             tree: PartialTree::Memory(Mutex::default()),
             writing: Mutex::new(()),
             state: Mutex::new(State {
+                unproven: none.clone(),
                 pieces: none,
                 stage: Stage::Running,
+                is_claimed: false,
             }),
             reservation: Mutex::new(Some(reservation)),
             anchor: None,
+            landing: RwLock::default(),
             target,
         };
         if partial.target == Target::Store && size <= INLINE {

@@ -62,6 +62,16 @@ impl Gate {
         Pass { bytes, granted }
     }
 
+    /// Waits until so many bytes may go, and counts them.
+    pub(super) async fn admit(&self, peer: PeerId, class: Class, mut bytes: u64) {
+        self.meter.add(bytes, clock());
+        while bytes > 0 && self.is_limited() {
+            let mut pass = self.ask(peer, class, bytes);
+            let admitted = std::future::poll_fn(|cx| pass.poll(cx)).await;
+            bytes = bytes.saturating_sub(admitted.max(1));
+        }
+    }
+
     /// Counts bytes that went, waiting or not.
     pub(crate) fn count(&self, bytes: usize) {
         self.meter.add(bytes as u64, clock());

@@ -4,14 +4,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cardume_access::rates::Rates;
+use cardume_access::rates::{Class, Rates};
 use jiff::Zoned;
+use libp2p_identity::PeerId;
+use multiaddr::multihash::Multihash;
 use tokio::sync::Notify;
 
 use super::{Config, Gate, Mistake, Server, config::mistakes, gate::clock, timetable::in_force};
 
 /// Longest time between two looks at the hour: a clock may be set, and a machine sleep.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Stands for all hosts that are no peers, as one of them.
+const STRANGERS: &[u8] = b"not a peer";
 
 /// Tells and changes how fast content may go; cheap to clone.
 #[derive(Debug, Clone)]
@@ -105,6 +110,16 @@ impl Handle {
     /// Makes a handle without limits, which cannot be given any.
     pub fn unlimited() -> Self {
         Config::default().build().0
+    }
+
+    /// Waits until so many bytes may come in from a host that is no peer: it counts as one far away.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives its place in the line up.
+    pub async fn admit(&self, bytes: u64) {
+        let strangers = Multihash::wrap(0, STRANGERS).expect("a short name");
+        let peer = PeerId::from_multihash(strangers).expect("an identity hash");
+        self.0.download.admit(peer, Class::Wan, bytes).await;
     }
 
     /// Replaces all limits, for a time or until restart; schedules wait meanwhile.
