@@ -53,6 +53,9 @@ pub struct Fetched {
     pub seconds: f64,
     /// Bytes of content that came over the network this time.
     pub fetched: u64,
+    /// … of them from a web server.
+    #[serde(default)]
+    pub origin: u64,
     /// Who sent how much.
     pub sources: Vec<Source>,
 }

@@ -84,6 +84,8 @@ pub struct Progress {
     pub done: u64,
     /// Bytes that came over the network.
     pub fetched: u64,
+    /// … of them from a web server.
+    pub origin: u64,
     /// Files in all.
     pub files: u64,
     /// Files done.

@@ -17,7 +17,7 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
 /// What addresses are encoded to: `/` and `:` may stand in a query (section 3.4) and keep it readable.
 const READABLE: &AsciiSet = &UNRESERVED.remove(b'/').remove(b':');
 
-/// `cardume:<CID>[/path][?n=<name>&s=<bytes>&p=<multiaddr>&p=…&w=<https origin>]`
+/// `cardume:<CID>[/path][?n=<name>&s=<bytes>&p=<multiaddr>&p=…&w=<https address>]`
 ///
 /// What is displayed is at most [`Link::MAX_LEN`] characters long: addresses and origins that would make it
 /// longer are left out, last first, since only the CID is needed.
@@ -33,7 +33,8 @@ pub struct Link {
     pub size: Option<u64>,
     /// Where to ask first; each ends in `/p2p/<peer>`. At most 8.
     pub peers: Vec<Multiaddr>,
-    /// HTTPS origins.
+    /// Where it is on the web, as `https://` addresses: of a file, the file itself or, with a slash at the end or
+    /// nothing after the host, what it is in under its name; of a directory, what its entries are in. At most 8.
     pub origins: Vec<String>,
 }
 
@@ -199,11 +200,14 @@ fn parse_peer(value: &str) -> Result<Multiaddr, ParseLinkError> {
     }
 }
 
-/// An origin is `https://host` or `https://host:port` (RFC 6454), and nothing after it.
+/// An origin is `https://host` or `https://host:port` (RFC 6454), with or without a path and a query.
 fn check_origin(value: String) -> Result<String, ParseLinkError> {
-    let host = value.strip_prefix("https://").unwrap_or_default();
+    let rest = value.strip_prefix("https://").unwrap_or_default();
+    let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':' | '[' | ']');
-    if host.is_empty() || !host.chars().all(plain) {
+    // What RFC 3986 lets stand in a path and a query.
+    let legal = |c: char| c.is_ascii_alphanumeric() || "-._~:/?@!$&'()*+,;=%".contains(c);
+    if host.is_empty() || !host.chars().all(plain) || !path.chars().all(legal) {
         return Err(bad(
             "w",
             format!(

@@ -98,7 +98,9 @@ fn mistakes_are_named() {
     assert!(shown(format!("cardume:{cid}?p=/ip4/192.0.2.1/tcp/1")).contains("does not end in /p2p/"));
     assert!(shown(format!("cardume:{cid}?p=nonsense")).contains("is no multiaddr"));
     assert!(shown(format!("cardume:{cid}?w=http://example.org")).contains("is no origin"));
-    assert!(shown(format!("cardume:{cid}?w=https://a/b")).contains("is no origin"));
+    assert!(shown(format!("cardume:{cid}?w=https://")).contains("is no origin"));
+    assert!(shown(format!("cardume:{cid}?w=https:///b")).contains("is no origin"));
+    assert!(shown(format!("cardume:{cid}?w=https://a/b%20c")).contains("is no origin"));
     assert!(shown(format!("cardume:{cid}?w=https://u@a")).contains("is no origin"));
     assert!(shown(format!("cardume:{cid}/..")).starts_with("bad path in the link: unsafe name"));
     assert!(shown(format!("cardume:{cid}/%2e%2e/x")).starts_with("bad path in the link: unsafe name"));
@@ -134,7 +136,11 @@ fn any_link() -> impl Strategy<Value = Link> {
         Just(format!("/p2p/{PEER}/p2p-circuit/p2p/{PEER}")),
     ];
     let address = address.prop_map(|text| text.parse().expect("a multiaddr"));
-    let origin = prop_oneof![Just("https://example.org"), Just("https://[2001:db8::1]:8443")];
+    let origin = prop_oneof![
+        Just("https://example.org"),
+        Just("https://[2001:db8::1]:8443"),
+        Just("https://example.org/a%20b/c?d=e&f"),
+    ];
     (
         any::<[u8; 32]>(),
         prop::collection::vec(any_name(), 0..3),

@@ -52,6 +52,16 @@ pub enum FetchError {
     /// The content describes something that is never written, such as a path out of its directory.
     #[error("the content is refused: {0}")]
     Refused(String),
+    /// No peer has it, and the web servers that should are of no use.
+    #[error("no peer has {cid}, and its web origin is of no use: {reason}")]
+    Origin {
+        /// What was looked for.
+        cid: Cid,
+        /// What is wrong with each, and what to do about it.
+        reason: String,
+        /// Whether one has something else under the name.
+        is_wrong: bool,
+    },
     /// There were sources, and all of them lied.
     #[error("every source sent bytes that do not verify")]
     Corrupt,

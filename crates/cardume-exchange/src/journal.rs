@@ -2,6 +2,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use cardume_content::Cid;
+use cardume_origin::Address;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,8 @@ struct Row {
     force: bool,
     only: Vec<String>,
     name: Option<String>,
+    #[serde(default)]
+    origins: Vec<String>,
 }
 
 /// The table of fetches to go on with. Every method blocks on the disk.
@@ -99,6 +102,7 @@ impl Row {
             force,
             only: request.only.clone(),
             name: request.name.clone(),
+            origins: request.origins.iter().map(Address::to_text).collect(),
         }
     }
 
@@ -114,6 +118,11 @@ impl Row {
                     force: self.force,
                 },
             },
+            origins: self
+                .origins
+                .iter()
+                .filter_map(|origin| origin.parse().ok())
+                .collect(),
             only: self.only,
             name: self.name,
             deadline: Some(PATIENCE),

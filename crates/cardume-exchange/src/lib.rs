@@ -44,7 +44,9 @@ pub use self::{
     handle::{Fetch, Handle},
     repair::Mend,
     server::Server,
-    words::{Destination, FetchRequest, Fetched, Phase, Progress, Reading, Resolved, Running, Source},
+    words::{
+        Destination, FetchRequest, Fetched, Phase, Progress, Reading, Resolved, Running, Source, origins,
+    },
 };
 
 /// Commands waiting to be taken up.
@@ -83,6 +85,7 @@ impl Config {
             transfer,
             kad,
             connect,
+            origin: cardume_origin::Handle::closed(),
             local,
             known,
             sending,

@@ -45,6 +45,7 @@ pub(crate) struct Finder {
     pub(crate) transfer: cardume_transfer::Handle,
     pub(crate) kad: cardume_kad::Handle,
     pub(crate) connect: cardume_connect::Handle,
+    pub(crate) origin: cardume_origin::Handle,
     pub(crate) local: PeerId,
     pub(crate) known: Arc<Known>,
     pub(crate) sending: Arc<Sending>,

@@ -47,9 +47,22 @@ impl Tally {
         self.tell();
     }
 
+    /// Counts bytes that came from a web server, verified or not yet.
+    pub(crate) fn fetched_from_web(&mut self, bytes: u64) {
+        self.now.origin += bytes;
+        self.now.fetched += bytes;
+        self.tell();
+    }
+
     pub(crate) fn done(&mut self, bytes: u64) {
         self.now.done = self.now.done.saturating_add(bytes);
         self.tell();
+    }
+
+    /// Takes back what turned out to be of no use.
+    pub(crate) fn undone(&mut self, bytes: u64) {
+        self.now.done = self.now.done.saturating_sub(bytes);
+        self.tell_now();
     }
 
     pub(crate) fn file_done(&mut self) {
@@ -74,6 +87,10 @@ impl Tally {
 
     pub(crate) const fn fetched_bytes(&self) -> u64 {
         self.now.fetched
+    }
+
+    pub(crate) const fn web_bytes(&self) -> u64 {
+        self.now.origin
     }
 
     /// Who sent how much, the most first.

@@ -2,7 +2,8 @@
 use std::{ops::Range, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use cardume_content::{Cid, Manifest};
+use cardume_content::{Cid, Kind, Link, Manifest};
+use cardume_origin::Address;
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 
@@ -17,6 +18,8 @@ pub struct FetchRequest {
     pub path: Vec<String>,
     /// Where to ask first, each ending in `/p2p/<peer>`.
     pub peers: Vec<Multiaddr>,
+    /// Where it is on the web, for when no peer helps: see [`origins`].
+    pub origins: Vec<Address>,
     /// Where it goes.
     pub destination: Destination,
     /// Only files whose path below the root matches one of these globs; all, if there is none.
@@ -29,6 +32,22 @@ pub struct FetchRequest {
     pub persist: bool,
 }
 
+/// Where a link says that its content is on the web: of a file, the file itself; of a directory, what its entries are
+/// in. One that cannot be read is left out.
+pub fn origins(link: &Link) -> Vec<Address> {
+    let parsed = link
+        .origins
+        .iter()
+        .filter_map(|origin| origin.parse::<Address>().ok());
+    let name = link.name.clone().unwrap_or_else(|| link.cid.to_string());
+    parsed
+        .map(|origin| match link.cid.kind() {
+            Kind::Blob if origin.is_directory() => origin.below([name.as_str()]),
+            _ => origin,
+        })
+        .collect()
+}
+
 impl FetchRequest {
     /// Asks for all of `cid`, once.
     pub const fn new(cid: Cid, destination: Destination) -> Self {
@@ -36,6 +55,7 @@ impl FetchRequest {
             cid,
             path: Vec::new(),
             peers: Vec::new(),
+            origins: Vec::new(),
             destination,
             only: Vec::new(),
             name: None,
@@ -70,6 +90,8 @@ pub struct Progress {
     pub done: u64,
     /// Bytes of content that came over the network in this fetch.
     pub fetched: u64,
+    /// … of them from a web server; those of a large file are verified only when all of it is here.
+    pub origin: u64,
     /// Wanted files.
     pub files: u64,
     /// Files that are complete.
@@ -118,6 +140,8 @@ pub struct Fetched {
     pub files: u64,
     /// Bytes of content that came over the network in this fetch.
     pub fetched: u64,
+    /// … of them from a web server.
+    pub origin: u64,
     /// Who sent how much, the most first.
     pub sources: Vec<Source>,
 }

@@ -34,6 +34,8 @@ pub struct Config {
     pub rates: cardume_transfer::rates::Config,
     /// Fetches, and answers to peers.
     pub exchange: cardume_exchange::Config,
+    /// Web servers that content may also come from.
+    pub origin: cardume_origin::Config,
     /// Content on disk.
     pub store: cardume_store::Config,
     /// Files and directories shared from the start, by name.

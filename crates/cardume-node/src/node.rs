@@ -136,6 +136,7 @@ impl Node {
         if let Some(server) = wired.kad_server {
             tasks.spawn("dht rows", server.run());
         }
+        tasks.spawn("web origins", wired.origin_server.run(work.clone()));
         tasks.spawn("shares", share_server.run(work.clone()));
         tasks.spawn("fetches", fetches.run());
         tasks.spawn("store care", care::run(home.store.clone(), work.clone()));
@@ -147,7 +148,10 @@ impl Node {
                 &tasks,
                 "exchange",
                 work.clone(),
-                exchange_server.keep_out_of(home.path.clone()).run(work),
+                exchange_server
+                    .keep_out_of(home.path.clone())
+                    .with_origins(wired.origin)
+                    .run(work),
             ),
             Phase::spawn(&tasks, "swarm", turning.clone(), swarm::run(swarm, turning)),
         ];

@@ -274,6 +274,7 @@ impl Fetches {
         let request = FetchRequest {
             path: link.path.clone(),
             peers: link.peers.clone(),
+            origins: cardume_exchange::origins(link),
             name: link.name.clone(),
             ..FetchRequest::new(link.cid, destination)
         };

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use cardume_store::{Mode, Store};
 use cardume_transfer::rates;
+use futures::FutureExt as _;
 use libp2p::{PeerId, identity::Keypair};
 use redb::Database;
 
@@ -20,6 +21,8 @@ pub(crate) struct Wired {
     pub(crate) kad_server: Option<cardume_kad::Server>,
     pub(crate) transfer: cardume_transfer::Handle,
     pub(crate) transfer_server: cardume_transfer::Server,
+    pub(crate) origin: cardume_origin::Handle,
+    pub(crate) origin_server: cardume_origin::Server,
     pub(crate) rates: rates::Handle,
     pub(crate) rates_server: rates::Server,
 }
@@ -72,6 +75,18 @@ pub(crate) fn wire(
     }
     let (rates, rates_server) = config.rates.build();
     let (transfer_behaviour, transfer, transfer_server) = config.transfer.build(network, rates.clone());
+    let pacing = rates.clone();
+    let pace: cardume_origin::Pace = Arc::new(move |bytes| {
+        let rates = pacing.clone();
+        async move { rates.admit(bytes).await }.boxed()
+    });
+    let (origin, origin_server) = config
+        .origin
+        .build(format!("cardume/{}", env!("CARGO_PKG_VERSION")), pace)
+        .map_err(|error| StartError::Config {
+            key: "origin.ca_file",
+            reason: error.to_string(),
+        })?;
 
     let behaviour = Behaviour {
         connect: connect_behaviour,
@@ -88,6 +103,8 @@ pub(crate) fn wire(
         kad_server,
         transfer,
         transfer_server,
+        origin,
+        origin_server,
         rates,
         rates_server,
     })

@@ -63,6 +63,7 @@ pub(crate) async fn fetch(
         size: fetched.size,
         seconds: began.elapsed().as_secs_f64(),
         fetched: fetched.fetched,
+        origin: fetched.origin,
         sources: fetched.sources.into_iter().map(into_source).collect(),
     }))
 }
@@ -80,6 +81,7 @@ pub(super) fn into_progress(progress: cardume_exchange::Progress) -> Progress {
         size: progress.size,
         done: progress.done,
         fetched: progress.fetched,
+        origin: progress.origin,
         files: progress.files,
         files_done: progress.files_done,
         sources: progress.sources.into_iter().map(into_source).collect(),

@@ -52,6 +52,7 @@ fn request(new: NewFetch) -> Result<FetchRequest> {
         .link
         .parse()
         .map_err(|error| Refused::usage(format!("{:?}: {error}", new.link)))?;
+    let origins = cardume_exchange::origins(&link);
     let mut path = link.path;
     path.extend(names(new.path.as_deref().unwrap_or_default())?);
     let mut peers = new.peers;
@@ -66,6 +67,7 @@ fn request(new: NewFetch) -> Result<FetchRequest> {
         cid: link.cid,
         path,
         peers,
+        origins,
         destination: new
             .destination
             .map_or(Destination::Store, |path| Destination::Path { path, force }),

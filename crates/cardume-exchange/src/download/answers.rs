@@ -183,6 +183,7 @@ impl Download {
                 lacking,
                 results,
             } => self.on_many(ticket, peer, &lacking, results),
+            Checked::Web { results } => self.on_web_items(results),
         }
     }
 
@@ -233,6 +234,8 @@ impl Download {
         for liar in liars {
             self.ban(liar, "it claims a size that is not the content's");
         }
+        let size = fetch.size();
+        self.leave_to_peers(id, size);
         self.tally.done(self.counted(id, here));
         self.disk.changes.tell(hash);
         self.ready.push_back(Event::Started { blob: id, fetch });
@@ -266,6 +269,7 @@ impl Download {
             return;
         }
         self.blobs.remove(&id);
+        self.web.stop(id);
         let tickets = self.schedule.remove_blob(id);
         self.abort(&tickets);
         self.ready.push_back(Event::Complete { blob: id, fetch });
@@ -285,6 +289,7 @@ impl Download {
                     let Some(state) = self.items.remove(&item) else {
                         continue;
                     };
+                    self.web.stop(item);
                     self.schedule.item_verified(item);
                     let counted = if matches!(state.sink, Sink::Goal(_)) {
                         kept.size

@@ -32,6 +32,10 @@ pub(super) enum Checked {
         lacking: Vec<ItemId>,
         results: Vec<(ItemId, Result<Kept, Failure>)>,
     },
+    /// Small blobs from a web server.
+    Web {
+        results: Vec<(ItemId, Result<Kept, Failure>)>,
+    },
 }
 
 /// What a piece brought.
@@ -138,7 +142,13 @@ impl Check {
     }
 }
 
-fn claim(store: &Store, hash: Hash, size: u64, target: &Target) -> Result<cardume_store::Claim, WriteError> {
+/// Has room promised for a blob of which nobody knew the size before.
+pub(super) fn claim(
+    store: &Store,
+    hash: Hash,
+    size: u64,
+    target: &Target,
+) -> Result<cardume_store::Claim, WriteError> {
     let site = match target {
         Target::Store => None,
         Target::File { temporary, .. } => Some(temporary.as_path()),

@@ -47,6 +47,11 @@ impl Hope {
         self.forsaken = None;
     }
 
+    /// Whether nothing has gone forward for so long.
+    pub(super) fn stands_still(&self, now: Instant, pause: Duration) -> bool {
+        now.saturating_duration_since(self.moved) >= pause
+    }
+
     /// How long anybody else is looked for; a lie is told soon, whatever the deadline.
     fn forsaken_for(&self, lied: bool) -> Duration {
         match self.deadline {
@@ -62,8 +67,9 @@ impl Download {
     pub(super) fn end(&mut self, now: Instant) -> Result<Instant, FetchError> {
         let is_alone = self.schedule.peer_count() == 0;
         let is_refused = self.schedule.is_refused();
-        self.tally.looking(is_alone || is_refused);
-        if !self.checks.is_empty() {
+        self.tally
+            .looking((is_alone || is_refused) && !self.web.is_reading());
+        if !self.checks.is_empty() || self.web.is_active(now) {
             return Ok(now + Duration::from_secs(1));
         }
         let end = match self.forsaken(now, is_alone, is_refused) {
@@ -80,7 +86,8 @@ impl Download {
     /// Since when every source has failed for good, if so: lied, said no after it said yes, or, being named by the
     /// user, could not be asked.
     fn forsaken(&mut self, now: Instant, is_alone: bool, is_refused: bool) -> Option<Instant> {
-        let failed = || self.schedule.has_banned() || self.sources.named_failed();
+        let failed =
+            || self.schedule.has_banned() || self.sources.named_failed() || self.web.failure().is_some();
         if !(is_refused || (is_alone && failed())) {
             self.hope.forsaken = None;
         } else if self.hope.forsaken.is_none() && self.sources.is_exhausted() {
@@ -104,7 +111,13 @@ impl Download {
 
     fn reason(&self, is_refused: bool) -> FetchError {
         let cid = self.root;
-        if self.schedule.has_banned() {
+        if let Some((reason, is_wrong)) = self.web.failure() {
+            FetchError::Origin {
+                cid,
+                reason,
+                is_wrong,
+            }
+        } else if self.schedule.has_banned() {
             FetchError::Corrupt
         } else if self.sources.was_denied() {
             FetchError::Denied(format!("peers have {cid} and do not give it to this node"))

@@ -21,7 +21,7 @@ use futures::{
 };
 use libp2p_identity::PeerId;
 
-use self::{check::Checked, hope::Hope};
+use self::{check::Checked, hope::Hope, web::Web};
 use crate::{
     Config, FetchError,
     disk::Disk,
@@ -35,6 +35,8 @@ mod answers;
 mod check;
 mod hope;
 mod peers;
+mod pull;
+mod web;
 
 /// Answers being verified or waiting for it; more stay with their peers.
 const MAX_CHECKS: usize = 8;
@@ -124,6 +126,7 @@ pub(crate) struct Download {
     cut: FuturesUnordered<BoxFuture<'static, ()>>,
     ready: VecDeque<Event>,
     hope: Hope,
+    web: Web,
     /// When peers were last asked again for small blobs they did not have.
     forgiven: Instant,
 }
@@ -153,6 +156,7 @@ impl Download {
         Self {
             root,
             sources: Sources::new(finder.clone(), root, peers),
+            web: Web::new(finder.origin.clone(), disk.clone(), root),
             finder,
             disk,
             schedule: Schedule::new(local, bounds, seed),
@@ -176,7 +180,8 @@ impl Download {
 
     /// Whether somebody has been found, and what size is claimed for the root.
     pub(crate) fn claimed_size(&self) -> Option<u64> {
-        self.claims.values().map(|found| found.size).max()
+        let claimed = self.claims.values().map(|found| found.size).max();
+        claimed.or_else(|| self.web.size())
     }
 
     /// Begins to get a blob piece by piece; with `only_focus`, just what [`focus`](Self::focus) names.
@@ -258,14 +263,17 @@ impl Download {
             self.schedule.expire(now);
             self.forgive(now);
             self.send_orders(now);
+            self.ask_web(now);
             let end = self.end(now)?;
             let wake = self.schedule.wake(now).map_or(end, |wake| wake.min(end));
+            let wake = self.web.due(now).map_or(wake, |due| due.min(wake));
             let wake = wake.min(now + FORGIVE_PAUSE).max(now + Duration::from_millis(1));
             tokio::select! {
                 biased;
                 Some(checked) = self.checks.next() => self.on_checked(checked?)?,
                 Some(answer) = self.requests.next() => self.on_answer(answer),
                 found = self.sources.next() => self.on_found(found),
+                Some(step) = self.web.next() => self.on_web(step)?,
                 Some(()) = self.cut.next() => {}
                 () = tokio::time::sleep_until(wake.into()) => {}
             }

@@ -40,6 +40,7 @@ pub(crate) async fn arrived(request: &FetchRequest, is_resumed: bool, disk: &Dis
             size: found.size,
             files: found.files,
             fetched: 0,
+            origin: 0,
             sources: Vec::new(),
         },
         hold,
@@ -98,6 +99,7 @@ impl Work<'_> {
             size,
             files,
             fetched: self.download.tally.fetched_bytes(),
+            origin: self.download.tally.web_bytes(),
             sources: self.download.tally.sources(),
         };
         self.download.tally.phase(Phase::Done);

@@ -174,6 +174,9 @@ impl Work<'_> {
         is_size_sure: bool,
     ) -> Result<Outcome, FetchError> {
         self.download.tally.phase(Phase::Content);
+        for file in &tree.files {
+            self.download.locate(file.cid, &file.path);
+        }
         let mut job = Job {
             is_single: tree.files.len() == 1,
             site: site.clone(),

@@ -48,6 +48,13 @@ impl Server {
         self
     }
 
+    /// Reads from web servers what no peer has.
+    #[must_use]
+    pub fn with_origins(mut self, origin: cardume_origin::Handle) -> Self {
+        self.finder.origin = origin;
+        self
+    }
+
     /// Answers peers, runs fetches, settles the store and announces roots until `stop`; then ends drained.
     ///
     /// Fetches that were asked to persist go on at the next start.

@@ -145,7 +145,8 @@ impl Sessions {
             finished,
             cancelled,
         } = *job;
-        let download = self.download(request.cid, &request.peers, request.deadline, progress);
+        let mut download = self.download(request.cid, &request.peers, request.deadline, progress);
+        download.name_origins(&request.origins, &request.path);
         let (config, disk, data_dir) = (self.config.clone(), self.disk.clone(), self.data_dir.clone());
         let (journal, roots, stop) = (self.journal.clone(), self.roots.clone(), self.stop.clone());
         let register = self.register.clone();

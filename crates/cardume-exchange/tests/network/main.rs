@@ -4,5 +4,6 @@ mod care;
 mod fetching;
 mod hostile;
 mod node;
+mod origins;
 mod reading;
 mod sharing;

@@ -13,8 +13,9 @@ use cardume_connect as connect;
 use cardume_content::Cid;
 use cardume_exchange::{Config, Destination, FetchError, FetchRequest, Fetched, Handle};
 use cardume_store::{Mode, Store};
+use cardume_testkit::web::Web;
 use cardume_transfer as transfer;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use libp2p_identity::PeerId;
 use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
 use libp2p_swarm_test::SwarmExt as _;
@@ -114,7 +115,24 @@ pub(crate) async fn node_with(config: Config) -> Node {
 
 pub(crate) async fn node_with_store(config: Config, store: cardume_store::Config) -> Node {
     let dir = tempfile::tempdir().unwrap();
-    let mut node = node_of(dir.path(), config, &store).await;
+    let mut node = node_of(dir.path(), config, &store, cardume_origin::Handle::closed()).await;
+    node._temporary = Some(dir);
+    node
+}
+
+/// A node that trusts a web server, and asks it soon.
+pub(crate) async fn node_near(web: &Web) -> Node {
+    let origin = cardume_origin::Config {
+        ca_file: Some(web.authority().to_owned()),
+        patience: cardume_units::Duration::from_millis(300),
+        stall_timeout: cardume_units::Duration::from_millis(500),
+        ..Default::default()
+    };
+    let pace = Arc::new(|_| async {}.boxed());
+    let (handle, server) = origin.build("cardume/test".into(), pace).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = node_of(dir.path(), config(), &Default::default(), handle).await;
+    tokio::spawn(server.run(node.stop.clone()));
     node._temporary = Some(dir);
     node
 }
@@ -136,10 +154,15 @@ async fn open(path: &Path) -> redb::Database {
 }
 
 pub(crate) async fn node_at(dir: &Path, config: Config) -> Node {
-    node_of(dir, config, &Default::default()).await
+    node_of(dir, config, &Default::default(), cardume_origin::Handle::closed()).await
 }
 
-async fn node_of(dir: &Path, config: Config, store: &cardume_store::Config) -> Node {
+async fn node_of(
+    dir: &Path,
+    config: Config,
+    store: &cardume_store::Config,
+    origin: cardume_origin::Handle,
+) -> Node {
     let limb = limb().await;
     let data = dir.join("data");
     std::fs::create_dir_all(&data).unwrap();
@@ -164,7 +187,7 @@ async fn node_of(dir: &Path, config: Config, store: &cardume_store::Config) -> N
         transfer: limb.transfer,
         dir: dir.to_owned(),
         _temporary: None,
-        server: tokio::spawn(server.keep_out_of(data).run(stop.clone())),
+        server: tokio::spawn(server.keep_out_of(data).with_origins(origin).run(stop.clone())),
         stop,
         swarm: limb.swarm,
     }

@@ -254,6 +254,7 @@ async fn streamed(
         size,
         seconds: began.elapsed().as_secs_f64(),
         fetched: 0,
+        origin: 0,
         sources: Vec::new(),
     })
 }
@@ -262,9 +263,15 @@ fn tell(fetched: &Fetched, out: &Out) -> anyhow::Result<()> {
     out.either(fetched, || fetched.path.clone().unwrap_or_default())?;
     let seconds = fetched.seconds.max(0.001);
     let rate = size((fetched.fetched as f64 / seconds) as u64);
-    let sources = match fetched.sources.len() as u64 {
-        0 => String::new(),
-        peers => format!(", {rate}/s from {}", count(peers, "peer")),
+    let peers = match fetched.sources.len() as u64 {
+        0 => None,
+        peers => Some(count(peers, "peer")),
+    };
+    let web = (fetched.origin > 0).then(|| format!("the web origin ({})", size(fetched.origin)));
+    let from: Vec<String> = peers.into_iter().chain(web).collect();
+    let sources = match from.is_empty() {
+        true => String::new(),
+        false => format!(", {rate}/s from {}", from.join(" and ")),
     };
     let time = span(Duration::try_from_secs_f64(fetched.seconds).unwrap_or_default());
     out.say(format!("{} in {time}{sources}; checked", size(fetched.size)));

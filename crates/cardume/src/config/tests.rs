@@ -481,6 +481,7 @@ fn the_example_is_the_default_both_as_it_is_and_with_every_key_taken_in() {
     config.identity = default.identity.clone();
     config.store = default.store.clone();
     config.control = default.control.clone();
+    config.origin.ca_file = None;
     assert_eq!(config, default);
 }
 
