@@ -38,7 +38,8 @@ async fn a_file_is_fetched_from_one_provider_and_shared_on() {
 
     let c = node().await;
     let again = c.get(cid, "copy", &[&b.address]).await.unwrap();
-    assert_eq!(again.sources[0].peer, b.peer);
+    // It may have heard of the first by then, and asked that one as well.
+    assert!(again.sources.iter().any(|source| source.peer == b.peer));
     assert_eq!(fs::read(c.path("copy")).unwrap(), bytes);
 }
 
