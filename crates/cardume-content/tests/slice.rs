@@ -5,7 +5,7 @@ use bao_tree::{BaoTree, BlockSize, ChunkNum, ChunkRanges, io::outboard::PreOrder
 use bytes::Bytes;
 use cardume_content::{
     GROUP, Hash,
-    slice::{DecodeError, EncodeError, Part, decode, encode, encoded_len, proof_range, widen},
+    slice::{DecodeError, EncodeError, Part, decode, encode, encoded_len, fill, proof_range, widen},
     tree,
 };
 use proptest::prelude::*;
@@ -36,7 +36,7 @@ impl Blob {
         let done = encode(
             self.root,
             self.size(),
-            range,
+            range.clone(),
             |offset, buffer| {
                 buffer.copy_from_slice(&self.bytes[offset as usize..][..buffer.len()]);
                 Ok(())
@@ -48,10 +48,33 @@ impl Blob {
             &mut out,
         );
         assert_eq!(&out[..6], b"before");
+        self.check_fill(range, &out[6..], done.is_ok());
         if done.is_err() {
             assert_eq!(out.len(), 6, "a failed slice leaves nothing");
         }
         done.map(|()| out.split_off(6))
+    }
+
+    /// Filling memory that was used before comes to the same, and only if there is just enough.
+    fn check_fill(&self, range: Range<u64>, slice: &[u8], is_whole: bool) {
+        let fill = |out: &mut [u8]| {
+            let data = |offset: u64, buffer: &mut [u8]| {
+                buffer.copy_from_slice(&self.bytes[offset as usize..][..buffer.len()]);
+                Ok(())
+            };
+            let tree = |offset: u64, buffer: &mut [u8]| {
+                buffer.copy_from_slice(&self.tree[offset as usize..][..buffer.len()]);
+                Ok(())
+            };
+            fill(self.root, self.size(), range.clone(), data, tree, out)
+        };
+        let mut out = vec![0xaa; encoded_len(self.size(), range.clone()) as usize];
+        assert_eq!(fill(&mut out).is_ok(), is_whole);
+        if is_whole {
+            assert_eq!(out, slice);
+        }
+        out.push(0);
+        fill(&mut out).expect_err("one byte too many");
     }
 
     fn encode(&self, range: Range<u64>) -> Vec<u8> {

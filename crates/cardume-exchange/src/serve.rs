@@ -212,8 +212,8 @@ fn get(store: &Store, cid: Cid, ranges: &[Range<u64>], buffers: &Buffers) -> Res
     }
     let mut slices = Vec::with_capacity(ranges.len());
     for range in ranges {
-        let mut slice = buffers.empty(usize::try_from(asked(range)).unwrap_or(0));
-        store.slice(cid.hash(), range.clone(), &mut slice)?;
+        let mut slice = buffers.of(usize::try_from(asked(range)).unwrap_or(0));
+        store.fill_slice(cid.hash(), range.clone(), &mut slice)?;
         slices.push(slice.freeze());
     }
     Ok(Response::Slices { size, slices })

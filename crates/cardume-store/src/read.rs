@@ -50,6 +50,17 @@ impl Store {
             .with_source(hash, range, |source, range| source.encode(range, out))
     }
 
+    /// Fills `out`, which has [`encoded_len`](cardume_content::slice::encoded_len) bytes, with the slice of `range`, as
+    /// [`slice`](Self::slice) would; its memory need not be fresh.
+    ///
+    /// # Errors
+    /// As [`slice`](Self::slice); what is in `out` is then of no use.
+    pub fn fill_slice(&self, hash: Hash, range: Range<u64>, out: &mut [u8]) -> Result<(), ReadError> {
+        self.inner.note_use(hash);
+        self.inner
+            .with_source(hash, range, |source, range| source.fill(range, out))
+    }
+
     /// Reads verified bytes of `range`, clamped to the size; at most 4 MiB at a time.
     ///
     /// # Errors

@@ -72,6 +72,17 @@ impl Source {
         result.map_err(|error| shortened(error, range.start))
     }
 
+    /// Fills `out`, which is as long, with the slice of `range`.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub(crate) fn fill(&self, range: Range<u64>, out: &mut [u8]) -> Result<(), EncodeError> {
+        let data = |offset, buffer: &mut [u8]| self.read_data(offset, buffer);
+        let tree = |offset, buffer: &mut [u8]| self.read_tree(offset, buffer);
+        let result = slice::fill(self.hash, self.size, range.clone(), data, tree, out);
+        result.map_err(|error| shortened(error, range.start))
+    }
+
     /// Verified bytes of `range`, which must end within the blob.
     pub(crate) fn read(&self, range: Range<u64>) -> Result<Bytes, EncodeError> {
         let wide = slice::widen(self.size, range.clone());

@@ -23,14 +23,6 @@ const LARGE: usize = 5 * 1024 * 1024;
 pub struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Buffers {
-    /// Takes an empty buffer with room for `capacity` bytes.
-    pub fn empty(&self, capacity: usize) -> Buffer {
-        let mut buffer = self.any(capacity);
-        buffer.clear();
-        buffer.reserve(capacity);
-        buffer
-    }
-
     /// Takes a buffer of `len` bytes, whatever they are.
     pub fn of(&self, len: usize) -> Buffer {
         let mut buffer = self.any(len);
@@ -122,8 +114,8 @@ mod tests {
         assert_eq!(buffers.lock().len(), 0);
         drop(part);
         assert_eq!(buffers.lock().len(), 1);
-        let again = buffers.empty(100_000);
-        assert!(again.is_empty() && again.capacity() >= 1 << 20);
+        let again = buffers.of(100_000);
+        assert!(again.capacity() >= 1 << 20);
         assert_eq!(buffers.lock().len(), 0);
     }
 
