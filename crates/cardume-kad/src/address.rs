@@ -3,9 +3,10 @@ use std::net::IpAddr;
 
 use cardume_behaviour::Scope;
 use multiaddr::{Multiaddr, Protocol};
+use serde::{Deserialize, Serialize};
 
 /// A subnet that one party can easily own: /24 of IPv4, /48 of IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Subnet {
     V4([u8; 3]),
     V6([u16; 3]),

@@ -1,5 +1,5 @@
 //! The keys of `[kad]`, and building from them.
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use libp2p_identity::PeerId;
 use libp2p_kad as kad;
@@ -12,6 +12,7 @@ use crate::{
     inner::{Inner, Speakers},
     journal,
     records::{Limits, Records},
+    tell::Teller,
 };
 
 /// How long others keep what we announce, and we what they do, without hearing of it again.
@@ -29,8 +30,13 @@ pub(crate) const MAX_KEY: usize = 1024;
 /// The largest message, in bytes: a value, a key and twenty closer peers with eight addresses each.
 const MAX_PACKET: usize = 96 * 1024;
 
-/// How long one request to one peer may take.
-const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one request to one peer may take. Peers that never answer cost every lookup that meets them as
+/// much, and a lookup has 30 s.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Disjoint paths of one lookup, and requests at the same time on each. The specification's 3 are few where a
+/// quarter of all peers are hostile: a silent one holds up its path.
+const PATHS: NonZeroUsize = NonZeroUsize::new(4).expect("it is not zero");
 
 /// How often stored values are handed to the peers that are now the closest.
 const REPLICATION_INTERVAL: Duration = Duration::from_secs(3600);
@@ -130,9 +136,10 @@ impl Config {
             .expect("the name begins with a slash");
         let mut inner = Inner {
             dht: kad::Behaviour::with_config(local, records, self.protocol(name.clone())),
-            speakers: Speakers::new(name),
+            speakers: Speakers::new(name.clone()),
+            teller: Teller::new(local, name),
         };
-        let driver = Kad::new(local, self, &mut inner);
+        let driver = Kad::new(local, self, &mut inner, stored.before);
         let (behaviour, mailbox) = Behaviour::new(inner, driver, MAILBOX);
         Ok((behaviour, Handle::new(mailbox), server))
     }
@@ -160,7 +167,7 @@ impl Config {
         config
             .set_query_timeout(self.query_timeout.get())
             .set_replication_factor(kad::K_VALUE)
-            .set_parallelism(kad::ALPHA_VALUE)
+            .set_parallelism(PATHS)
             .disjoint_query_paths(true)
             .set_record_ttl(Some(TTL))
             .set_replication_interval(Some(REPLICATION_INTERVAL))

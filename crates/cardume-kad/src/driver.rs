@@ -4,7 +4,7 @@ use std::{
     future::Future as _,
     pin::Pin,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use cardume_behaviour::{Driver, Scope};
@@ -18,6 +18,7 @@ use crate::{
     Config,
     announce::Announcements,
     command::Command,
+    disk::Before,
     handle::{KadError, Status},
     inner::{Dht, Inner, InnerEvent},
     lookups::Lookups,
@@ -45,17 +46,21 @@ pub struct Kad {
 }
 
 impl Kad {
-    /// Makes the driver, and sets the inner behaviour's mode.
-    pub(crate) fn new(local: PeerId, config: &Config, inner: &mut Inner) -> Self {
+    /// Makes the driver, sets the inner behaviour's mode, and goes on where an earlier run has left off.
+    pub(crate) fn new(local: PeerId, config: &Config, inner: &mut Inner, before: Before) -> Self {
         let mut reach = Reach::new(config.mode);
         reach.settle(&mut inner.dht);
+        let mut routing = Routing::default();
+        routing.restore(&mut inner.dht, before.peers);
+        let interval = config.provider_interval.get();
         Self {
             lookups: Lookups::new(local, config.parallel_queries),
-            announcements: Announcements::new(config.provider_interval.get()),
+            announcements: Announcements::new(interval, hand(&local, interval), before.announced),
             reach,
-            routing: Routing::default(),
+            routing,
             sweep: None,
-            sweeps: 0,
+            // The first sweep refreshes the buckets of an earlier run.
+            sweeps: BOOTSTRAP - 1,
         }
     }
 
@@ -65,7 +70,8 @@ impl Kad {
         key: Vec<u8>,
         reply: tokio::sync::oneshot::Sender<Result<(), KadError>>,
     ) {
-        match dht.store_mut().provide(Key::from(key.clone())) {
+        let key = Key::from(key);
+        match dht.store_mut().provide(key.clone()) {
             Ok(()) => self.announcements.add(key, reply),
             Err(_) => {
                 let limit = format!("this node provides {MAX_PROVIDED} keys already");
@@ -75,7 +81,10 @@ impl Kad {
     }
 
     fn status(&self, dht: &mut Dht) -> Status {
+        let (announcing_lookups, announced) = self.announcements.counts();
         Status {
+            announcing_lookups,
+            announced,
             server: dht.mode() == kad::Mode::Server,
             peers: table_size(dht),
             provided: dht.store_mut().provided_keys(),
@@ -85,25 +94,33 @@ impl Kad {
         }
     }
 
-    fn on_dht_event(&mut self, dht: &mut Dht, event: kad::Event) {
+    fn on_dht_event(&mut self, inner: &mut Inner, event: kad::Event) {
+        let dht = &mut inner.dht;
         match event {
             kad::Event::InboundRequest { request } => self.on_request(dht, request),
             kad::Event::OutboundQueryProgressed {
                 id,
-                result: QueryResult::StartProviding(result),
-                stats,
+                result: QueryResult::GetClosestPeers(result),
                 ..
-            } => {
+            } if self.announcements.owns(id) => {
+                let ours = self.reach.told();
                 self.announcements
-                    .finished(id, result.is_ok() && stats.num_successes() > 0);
+                    .on_closest(inner, &self.routing, ours, id, result);
             }
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
                 self.lookups
                     .on_progress(dht, &self.routing, id, result, step.last);
             }
             kad::Event::RoutingUpdated {
-                is_new_peer: true, ..
-            } => self.announcements.peer_joined(),
+                is_new_peer: true,
+                old_peer,
+                ..
+            } => {
+                self.announcements.peer_joined();
+                if let Some(gone) = old_peer {
+                    self.routing.replaced(dht, gone);
+                }
+            }
             kad::Event::RoutablePeer { peer, address } => self.routing.learn(dht, peer, &address),
             // Whether a peer is for the table, its list of protocols says.
             kad::Event::UnroutablePeer { .. }
@@ -130,7 +147,10 @@ impl Kad {
                 let provider = record.provider;
                 let distance = self.reach.farthest_of(|peer| *peer == provider);
                 record.addresses.retain(|a| Scope::of(a) >= distance);
-                if let Err(error) = dht.store_mut().offer_provider(record) {
+                if let Err(error) = dht
+                    .store_mut()
+                    .offer_provider(self.reach.source(provider), record)
+                {
                     tracing::debug!(%provider, %error, "a provider was not taken");
                 }
             }
@@ -139,7 +159,7 @@ impl Kad {
                 record: Some(record),
                 ..
             } => {
-                if let Err(error) = dht.store_mut().offer_value(source, record) {
+                if let Err(error) = dht.store_mut().offer_value(self.reach.source(source), record) {
                     tracing::debug!(%source, %error, "a value was not taken");
                 }
             }
@@ -153,12 +173,28 @@ impl Kad {
         self.sweep = None;
         self.sweeps = self.sweeps.wrapping_add(1);
         dht.store_mut().expire(Instant::now());
+        self.announcements.settle(dht);
         if self.sweeps.is_multiple_of(BOOTSTRAP) && table_size(dht) > 0 {
             // It fails on an empty table only.
             let _ = dht.bootstrap();
         }
         Poll::Ready(())
     }
+}
+
+/// Where the hand of the announcements is now: the wall clock says it, so that a restart changes nothing,
+/// moved by who we are, so that nodes that provide the same do not announce it together.
+fn hand(local: &PeerId, interval: Duration) -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let round = since.as_nanos() % interval.as_nanos();
+    let turned = (round << 64) / interval.as_nanos();
+    let moved = kad::KBucketKey::from(*local);
+    let moved = moved
+        .hashed_bytes()
+        .first_chunk()
+        .copied()
+        .map_or(0, u64::from_be_bytes);
+    (turned as u64).wrapping_add(moved)
 }
 
 impl Driver for Kad {
@@ -175,8 +211,9 @@ impl Driver for Kad {
             Command::Lookup(lookup) => self.lookups.add(lookup),
             Command::Provide { key, reply } => self.provide(&mut inner.dht, key, reply),
             Command::Withdraw { key, reply } => {
+                let key = Key::from(key);
                 self.announcements.remove(&mut inner.dht, &key);
-                inner.dht.stop_providing(&Key::from(key));
+                inner.dht.stop_providing(&key);
                 let _ = reply.send(());
             }
             Command::Status(reply) => {
@@ -187,7 +224,8 @@ impl Driver for Kad {
 
     fn on_event(&mut self, inner: &mut Inner, event: InnerEvent) -> Option<Infallible> {
         match event {
-            InnerEvent::Dht(event) => self.on_dht_event(&mut inner.dht, event),
+            InnerEvent::Dht(event) => self.on_dht_event(inner, event),
+            InnerEvent::Teller(told) => self.announcements.on_told(&mut inner.dht, told),
             InnerEvent::Speakers(heard) => {
                 self.routing.on_heard(&mut inner.dht, heard);
                 self.settle(&mut inner.dht);

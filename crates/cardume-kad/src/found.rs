@@ -15,8 +15,11 @@ use tokio::sync::mpsc;
 
 use crate::{handle::Provider, inner::Dht, routing::Routing};
 
-/// Providers told of by one lookup: a liar may name thousands.
-const MAX_FOUND: usize = 256;
+/// Providers told of by one lookup; forty answers of different liars fit beside those of honest peers.
+const MAX_FOUND: usize = 1024;
+
+/// Providers taken from one answer: an honest one has no more, and a liar may name thousands.
+const MAX_ANSWERED: usize = 20;
 
 /// Addresses told of one peer.
 const MAX_TOLD: usize = 16;
@@ -49,7 +52,9 @@ impl Providers {
         self.gone.as_mut().poll(cx)
     }
 
-    /// Tells of the peers named; whether the lookup has told enough.
+    /// Tells of the peers named in one answer.
+    ///
+    /// However many there are, the lookup goes on: else a liar would end it with names of nobody.
     ///
     /// Addresses are taken now: those that came with the answer are known only as long as the lookup runs.
     pub(crate) fn on_found(
@@ -58,12 +63,12 @@ impl Providers {
         routing: &Routing,
         local: &PeerId,
         found: GetProvidersOk,
-    ) -> bool {
+    ) {
         let GetProvidersOk::FoundProviders { providers, .. } = found else {
-            return false;
+            return;
         };
         let stored: Vec<_> = dht.store_mut().announced(&self.key).cloned().collect();
-        for peer in providers {
+        for peer in providers.into_iter().take(MAX_ANSWERED) {
             if peer == *local || self.told.contains(&peer) || self.told.len() >= MAX_FOUND {
                 continue;
             }
@@ -80,7 +85,6 @@ impl Providers {
             self.bare.remove(&peer);
             self.tell(Provider { peer, addresses });
         }
-        self.told.len() >= MAX_FOUND
     }
 
     pub(crate) fn on_end(mut self) {

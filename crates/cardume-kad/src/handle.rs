@@ -36,6 +36,10 @@ pub struct Status {
     pub peers: usize,
     /// Keys that this node announces.
     pub provided: usize,
+    /// Announcements made since the start.
+    pub announced: u64,
+    /// Lookups made for them: one serves up to 64 keys that are neighbours in the DHT.
+    pub announcing_lookups: u64,
     /// Values kept here, ours and others'.
     pub records: usize,
     /// Lookups and announcements under way.
@@ -94,9 +98,9 @@ impl Handle {
 
     /// Announces this node as a provider of `key`, now and again at each interval until withdrawn.
     ///
-    /// Done when the first attempt is over, well or not, or at once when no peer is known: the key is
-    /// recorded here from then on, and announced as soon as there is somebody to tell. Not kept over a
-    /// restart.
+    /// Done when the first attempt is over, well or not; at once when no peer is known, an earlier run has
+    /// announced the key within 48 h, or 64 callers wait already: the key is recorded here from then on, and
+    /// announced in its turn. After a restart it has to be provided again.
     ///
     /// # Errors
     /// [`KadError::Refused`] when the key is longer than 1,024 bytes or this node provides a million.

@@ -1,4 +1,4 @@
-//! The behaviours under the driver: libp2p's DHT, and an ear for who speaks it.
+//! The behaviours under the driver: libp2p's DHT, an ear for who speaks it, and a voice for announcements.
 //!
 //! libp2p's DHT takes a peer for a server as soon as it has asked anything, which clients do too, and says
 //! nothing when the peer's list of protocols then proves otherwise. Clients would fill the routing tables
@@ -19,12 +19,12 @@ use libp2p_swarm::{
 };
 use multiaddr::Multiaddr;
 
-use crate::records::Records;
+use crate::{records::Records, tell::Teller};
 
 /// libp2p's DHT on our store.
 pub(crate) type Dht = kad::Behaviour<Records>;
 
-/// Both behaviours, composed.
+/// All of them, composed.
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
 pub struct Inner {
@@ -32,6 +32,8 @@ pub struct Inner {
     pub(crate) dht: Dht,
     /// The ear.
     pub(crate) speakers: Speakers,
+    /// The voice.
+    pub(crate) teller: Teller,
 }
 
 /// Hears from each connection whether the peer answers our protocol.

@@ -8,11 +8,15 @@ use std::{
 };
 
 use libp2p_identity::PeerId;
-use libp2p_kad::{ProviderRecord, RecordKey as Key};
+use libp2p_kad::RecordKey as Key;
+use multiaddr::Multiaddr;
 use redb::Database;
 use tokio::{sync::mpsc, time};
 
-use crate::{disk, records::Held};
+use crate::{
+    disk,
+    records::{Announcement, Held},
+};
 
 /// Changes that may wait for the disk.
 const QUEUE: usize = 4096;
@@ -31,8 +35,13 @@ const BATCH: usize = 1024;
 pub(crate) enum Change {
     PutValue(Held),
     DropValue(Key),
-    PutProvider(ProviderRecord),
+    PutProvider(Announcement),
     DropProvider(Key, PeerId),
+    PutPeer(PeerId, Vec<Multiaddr>),
+    DropPeer(PeerId),
+    /// Keys of ours that others have just been told of.
+    Announced(Vec<Key>),
+    Withdrawn(Key),
 }
 
 impl Change {

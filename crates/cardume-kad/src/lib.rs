@@ -30,6 +30,7 @@ mod lookups;
 mod reach;
 mod records;
 mod routing;
+mod tell;
 
 pub use self::{
     config::{BuildError, Config, Mode},

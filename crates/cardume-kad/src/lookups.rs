@@ -150,7 +150,8 @@ impl Lookups {
         if !last {
             let done = match (self.running.get_mut(&id), result) {
                 (Some(Running::Providers(lookup)), QueryResult::GetProviders(Ok(found))) => {
-                    lookup.on_found(dht, routing, &self.local, found)
+                    lookup.on_found(dht, routing, &self.local, found);
+                    false
                 }
                 (Some(Running::Get(votes, _)), QueryResult::GetRecord(Ok(found))) => on_value(votes, found),
                 _ => false,

@@ -1,7 +1,7 @@
 //! How far this node's peers are, and which of its addresses it says to them.
 use std::collections::HashMap;
 
-use cardume_behaviour::Scope;
+use cardume_behaviour::{Listening, Scope};
 use libp2p_identity::PeerId;
 use libp2p_kad as kad;
 use libp2p_swarm::{
@@ -10,17 +10,32 @@ use libp2p_swarm::{
 };
 use multiaddr::Multiaddr;
 
-use crate::{address::distance, config::Mode, inner::Dht};
+use crate::{
+    address::{Subnet, distance, subnet},
+    config::Mode,
+    inner::Dht,
+    ledger::Source,
+    records::MAX_ADDRESSES,
+};
+
+/// The other end of one connection.
+#[derive(Debug)]
+struct Remote {
+    peer: PeerId,
+    distance: Scope,
+    range: Option<Subnet>,
+}
 
 /// Our connections and addresses, as far as the DHT's behaviour depends on them.
 #[derive(Debug)]
 pub(crate) struct Reach {
     mode: Mode,
-    connections: HashMap<ConnectionId, (PeerId, Scope)>,
+    connections: HashMap<ConnectionId, Remote>,
     external: Vec<Multiaddr>,
     /// The inner behaviour is told of addresses that reach as far.
     shown: Scope,
-    told: Option<kad::Mode>,
+    told_mode: Option<kad::Mode>,
+    listening: Listening,
 }
 
 impl Reach {
@@ -30,7 +45,8 @@ impl Reach {
             connections: HashMap::new(),
             external: Vec::new(),
             shown: Scope::Host,
-            told: None,
+            told_mode: None,
+            listening: Listening::default(),
         }
     }
 
@@ -41,8 +57,26 @@ impl Reach {
 
     /// How far away the farthest of those peers is.
     pub(crate) fn farthest_of(&self, which: impl Fn(&PeerId) -> bool) -> Scope {
-        let of_them = self.connections.values().filter(|(peer, _)| which(peer));
-        of_them.map(|(_, distance)| *distance).max().unwrap_or_default()
+        let of_them = self.connections.values().filter(|remote| which(&remote.peer));
+        of_them.map(|remote| remote.distance).max().unwrap_or_default()
+    }
+
+    /// The addresses of ours that others are told.
+    pub(crate) fn told(&self) -> Vec<Multiaddr> {
+        let far = |a: &&Multiaddr| Scope::of(a) >= self.shown;
+        self.external
+            .iter()
+            .filter(far)
+            .take(MAX_ADDRESSES)
+            .cloned()
+            .collect()
+    }
+
+    /// Who a connected peer is to the store: itself, and the range of addresses that it comes from.
+    pub(crate) fn source(&self, peer: PeerId) -> Source {
+        let mut remotes = self.connections.values().filter(|remote| remote.peer == peer);
+        let range = remotes.find_map(|remote| remote.range);
+        Source { peer, range }
     }
 
     /// Whether the inner behaviour may be told.
@@ -60,6 +94,7 @@ impl Reach {
     }
 
     pub(crate) fn on_swarm_event(&mut self, dht: &mut Dht, event: &FromSwarm<'_>) {
+        self.listening.on_swarm_event(event);
         match event {
             FromSwarm::ConnectionEstablished(e) => {
                 self.connected(e.connection_id, e.peer_id, e.endpoint.get_remote_address());
@@ -82,10 +117,10 @@ impl Reach {
     /// Tells the inner behaviour what has become of its mode and its addresses.
     pub(crate) fn settle(&mut self, dht: &mut Dht) {
         let mode = self.rule();
-        if self.told != Some(mode) {
+        if self.told_mode != Some(mode) {
             tracing::debug!(%mode, "the DHT's mode");
             dht.set_mode(Some(mode));
-            self.told = Some(mode);
+            self.told_mode = Some(mode);
         }
         let farthest = self.farthest();
         let before = std::mem::replace(&mut self.shown, farthest);
@@ -93,7 +128,14 @@ impl Reach {
     }
 
     fn connected(&mut self, id: ConnectionId, peer: PeerId, remote: &Multiaddr) {
-        self.connections.insert(id, (peer, distance(remote)));
+        // A link of ours is a local network, whatever addresses it has.
+        let range = subnet(remote).filter(|_| !self.listening.is_on_link(remote));
+        let remote = Remote {
+            peer,
+            distance: distance(remote),
+            range,
+        };
+        self.connections.insert(id, remote);
     }
 
     fn rule(&self) -> kad::Mode {

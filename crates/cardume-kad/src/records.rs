@@ -11,24 +11,20 @@ use libp2p_kad::{
     KBucketDistance as Distance, KBucketKey, ProviderRecord, Record, RecordKey as Key,
     store::{Error, RecordStore, Result},
 };
+use multiaddr::Multiaddr;
 
+use self::announced::Announced;
+pub(crate) use self::announced::{Announcement, MAX_ADDRESSES};
 use crate::{
     config::{MAX_KEY, MAX_VALUE, TTL},
     journal::{Change, Journal},
-    ledger::Ledger,
+    ledger::{Ledger, Source},
 };
+
+mod announced;
 
 /// Keys of our own; a bound on memory (some 200 MiB), not on use.
 pub(crate) const MAX_PROVIDED: usize = 1_000_000;
-
-/// Providers kept of one key, the closest to it; an answer carries no more.
-const PROVIDERS_PER_KEY: usize = 20;
-
-/// Addresses kept of one provider, so that twenty fit into one message.
-pub(crate) const MAX_ADDRESSES: usize = 8;
-
-/// Bytes of one address; longer ones are not dialled by anybody.
-const MAX_ADDRESS: usize = 256;
 
 /// Entries that any source may have, however small the store.
 const SOURCE_FLOOR: usize = 64;
@@ -67,7 +63,7 @@ pub(crate) enum Refused {
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     pub(crate) record: Record,
-    pub(crate) source: PeerId,
+    pub(crate) source: Source,
 }
 
 /// The store of one node.
@@ -80,8 +76,7 @@ pub struct Records {
     values: HashMap<Key, Held>,
     value_bytes: usize,
     value_shares: Ledger,
-    providers: HashMap<Key, Vec<ProviderRecord>>,
-    provider_shares: Ledger,
+    announced: Announced,
     journal: Journal,
     /// Others are told addresses that reach as far.
     shown: Scope,
@@ -97,15 +92,14 @@ impl Records {
             values: HashMap::new(),
             value_bytes: 0,
             value_shares: Ledger::default(),
-            providers: HashMap::new(),
-            provider_shares: Ledger::default(),
+            announced: Announced::new(local, limits.providers),
             journal,
             shown: Scope::Host,
         }
     }
 
     /// Takes in what an earlier run kept, by the same rules as when it came; nothing of it is written again.
-    pub(crate) fn restore(&mut self, values: Vec<Held>, providers: Vec<ProviderRecord>) {
+    pub(crate) fn restore(&mut self, values: Vec<Held>, providers: Vec<Announcement>) {
         self.journal.pause(true);
         for held in values {
             if held.record.publisher == Some(self.local) {
@@ -114,12 +108,32 @@ impl Records {
                 tracing::debug!(%error, "a stored value was left out");
             }
         }
-        for record in providers {
-            if let Err(error) = self.offer_provider(record) {
+        for one in providers {
+            if let Err(error) = self.offer_provider(one.source(), one.record) {
                 tracing::debug!(%error, "a stored provider was left out");
             }
         }
         self.journal.pause(false);
+    }
+
+    /// Has a peer of the routing table come back after a restart, at these addresses.
+    pub(crate) fn keep_peer(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        self.journal.push(Change::PutPeer(peer, addresses));
+    }
+
+    /// Has a peer that left the routing table not come back.
+    pub(crate) fn forget_peer(&mut self, peer: PeerId) {
+        self.journal.push(Change::DropPeer(peer));
+    }
+
+    /// Notes that others have just been told of keys of ours, for the time after a restart.
+    pub(crate) fn announced_now(&mut self, keys: Vec<Key>) {
+        self.journal.push(Change::Announced(keys));
+    }
+
+    /// Forgets that others have ever been told of a key of ours.
+    pub(crate) fn withdraw(&mut self, key: &Key) {
+        self.journal.push(Change::Withdrawn(key.clone()));
     }
 
     /// How many keys this node provides.
@@ -134,7 +148,7 @@ impl Records {
 
     /// What others have announced of a key, with every address.
     pub(crate) fn announced(&self, key: &Key) -> impl Iterator<Item = &ProviderRecord> {
-        self.providers.get(key).into_iter().flatten()
+        self.announced.of(key)
     }
 
     /// Takes a key of our own.
@@ -155,47 +169,20 @@ impl Records {
     }
 
     /// Takes a provider that announced itself, if there is room for it.
-    pub(crate) fn offer_provider(&mut self, mut record: ProviderRecord) -> std::result::Result<(), Refused> {
-        if record.provider == self.local {
-            return Err(Refused::Ours);
-        }
-        if record.key.as_ref().len() > MAX_KEY {
-            return Err(Refused::TooLarge);
-        }
-        record.expires = Some(clamp(record.expires)?);
-        record.addresses.retain(|a| a.len() <= MAX_ADDRESS);
-        record.addresses.truncate(MAX_ADDRESSES);
-        let known = self.providers.get_mut(&record.key);
-        if let Some(entry) = known.and_then(|all| all.iter_mut().find(|r| r.provider == record.provider)) {
-            *entry = record.clone();
-            self.journal.push(Change::PutProvider(record));
-            return Ok(());
-        }
-        if self.provider_shares.count(&record.provider) >= share(self.limits.providers) {
-            return Err(Refused::Share);
-        }
-        self.make_room_at_key(&record)?;
-        while self.provider_shares.len() >= self.limits.providers {
-            let (peer, key) = self
-                .provider_shares
-                .victim(&record.provider)
-                .ok_or(Refused::Full)?;
-            self.drop_provider(&Key::from(key), &peer);
-        }
-        self.provider_shares
-            .insert(record.provider, self.distance(&record.key), record.key.as_ref());
-        self.providers
-            .entry(record.key.clone())
-            .or_default()
-            .push(record.clone());
-        self.journal.push(Change::PutProvider(record));
-        Ok(())
+    pub(crate) fn offer_provider(
+        &mut self,
+        source: Source,
+        record: ProviderRecord,
+    ) -> std::result::Result<(), Refused> {
+        let range = source.range;
+        self.announced
+            .offer(Announcement { record, range }, &mut self.journal)
     }
 
     /// Takes a value that `source` brought, if there is room for it; the latest one wins.
     pub(crate) fn offer_value(
         &mut self,
-        source: PeerId,
+        source: Source,
         mut record: Record,
     ) -> std::result::Result<(), Refused> {
         if self.put.contains_key(&record.key) {
@@ -206,7 +193,10 @@ impl Records {
         }
         record.expires = Some(clamp(record.expires)?);
         let replaces = self.values.get(&record.key).map(|held| held.source);
-        if replaces != Some(source) && self.value_shares.count(&source) >= share(self.limits.records) {
+        let limit = self.limits.records;
+        let full = self.value_shares.count(&source.peer) >= share(limit)
+            || self.value_shares.count_of_range(source.range) >= share(limit).max(limit / 2);
+        if replaces.map(|before| before.peer) != Some(source.peer) && full {
             return Err(Refused::Share);
         }
         let key = record.key.clone();
@@ -214,11 +204,14 @@ impl Records {
         while self.value_shares.len() >= self.limits.records
             || self.value_bytes + record.value.len() > MAX_VALUE_BYTES
         {
-            let (_, victim) = self.value_shares.victim(&source).ok_or(Refused::Full)?;
+            let (_, victim) = self
+                .value_shares
+                .victim(source, share(limit))
+                .ok_or(Refused::Full)?;
             self.drop_value(&Key::from(victim));
         }
         self.value_shares
-            .insert(source, self.distance(&key), key.as_ref());
+            .insert(source, distance(&self.local, &key), key.as_ref());
         self.value_bytes += record.value.len();
         let held = Held { record, source };
         self.journal.push(Change::PutValue(held.clone()));
@@ -247,69 +240,21 @@ impl Records {
             self.put.remove(&key);
             self.journal.push(Change::DropValue(key));
         }
-        let providers: Vec<_> = self
-            .providers
-            .values()
-            .flatten()
-            .filter(|record| record.is_expired(now))
-            .map(|record| (record.key.clone(), record.provider))
-            .collect();
-        for (key, peer) in providers {
-            self.drop_provider(&key, &peer);
-        }
-    }
-
-    /// Only the closest providers of a key are kept, so that a crowd cannot push out those near it.
-    fn make_room_at_key(&mut self, record: &ProviderRecord) -> std::result::Result<(), Refused> {
-        let Some(all) = self.providers.get(&record.key) else {
-            return Ok(());
-        };
-        if all.len() < PROVIDERS_PER_KEY {
-            return Ok(());
-        }
-        let target = KBucketKey::new(record.key.clone());
-        let distance = |peer: &PeerId| KBucketKey::from(*peer).distance(&target);
-        let farthest = all
-            .iter()
-            .map(|r| r.provider)
-            .max_by_key(distance)
-            .ok_or(Refused::Full)?;
-        if distance(&farthest) <= distance(&record.provider) {
-            return Err(Refused::Farther);
-        }
-        self.drop_provider(&record.key, &farthest);
-        Ok(())
-    }
-
-    fn drop_provider(&mut self, key: &Key, peer: &PeerId) {
-        let distance = self.distance(key);
-        let Some(all) = self.providers.get_mut(key) else {
-            return;
-        };
-        let before = all.len();
-        all.retain(|record| record.provider != *peer);
-        if all.len() == before {
-            return;
-        }
-        if all.is_empty() {
-            self.providers.remove(key);
-        }
-        self.provider_shares.remove(*peer, distance, key.as_ref());
-        self.journal.push(Change::DropProvider(key.clone(), *peer));
+        self.announced.expire(now, &mut self.journal);
     }
 
     fn drop_value(&mut self, key: &Key) {
         if let Some(held) = self.values.remove(key) {
             self.value_bytes -= held.record.value.len();
             self.value_shares
-                .remove(held.source, self.distance(key), key.as_ref());
+                .remove(held.source, distance(&self.local, key), key.as_ref());
             self.journal.push(Change::DropValue(key.clone()));
         }
     }
+}
 
-    fn distance(&self, key: &Key) -> Distance {
-        KBucketKey::from(self.local).distance(&KBucketKey::new(key.clone()))
-    }
+fn distance(local: &PeerId, key: &Key) -> Distance {
+    KBucketKey::from(*local).distance(&KBucketKey::new(key.clone()))
 }
 
 /// What one source may have.
@@ -348,7 +293,10 @@ impl RecordStore for Records {
         self.drop_value(&record.key);
         let held = Held {
             record: record.clone(),
-            source: self.local,
+            source: Source {
+                peer: self.local,
+                range: None,
+            },
         };
         self.journal.push(Change::PutValue(held));
         self.put.insert(record.key.clone(), record);
@@ -370,7 +318,13 @@ impl RecordStore for Records {
 
     fn add_provider(&mut self, record: ProviderRecord) -> Result<()> {
         if record.provider != self.local {
-            return self.offer_provider(record).map_err(|_| Error::MaxProvidedKeys);
+            let source = Source {
+                peer: record.provider,
+                range: None,
+            };
+            return self
+                .offer_provider(source, record)
+                .map_err(|_| Error::MaxProvidedKeys);
         }
         self.provide(record.key)
     }
@@ -396,7 +350,7 @@ impl RecordStore for Records {
         if *peer == self.local {
             self.provided.remove(key);
         } else {
-            self.drop_provider(key, peer);
+            self.announced.drop(key, peer, &mut self.journal);
         }
     }
 }

@@ -118,7 +118,7 @@ impl Routing {
         let peer = heard.peer;
         if !heard.speaks {
             self.speakers.remove(&peer);
-            dht.remove_peer(&peer);
+            self.leaves(dht, &peer);
             return;
         }
         if !self.is_connected(&peer) || !self.speakers.insert(peer) {
@@ -127,6 +127,27 @@ impl Routing {
         self.heard_order.retain(|p| *p != peer);
         for address in self.heard.remove(&peer).unwrap_or_default() {
             self.admit(dht, &peer, address);
+        }
+        keep(dht, peer);
+    }
+
+    /// Puts the peers of an earlier run into the table.
+    pub(crate) fn restore(&mut self, dht: &mut Dht, peers: Vec<(PeerId, Vec<Multiaddr>)>) {
+        for (peer, addresses) in peers {
+            for address in addresses {
+                self.admit(dht, &peer, address);
+            }
+        }
+    }
+
+    /// A peer has taken another's place in the table.
+    pub(crate) fn replaced(&mut self, dht: &mut Dht, gone: PeerId) {
+        dht.store_mut().forget_peer(gone);
+    }
+
+    fn leaves(&mut self, dht: &mut Dht, peer: &PeerId) {
+        if dht.remove_peer(peer).is_some() {
+            dht.store_mut().forget_peer(*peer);
         }
     }
 
@@ -138,6 +159,9 @@ impl Routing {
         let unproven = !self.is_connected(&peer) && table_size(dht) < SMALL_TABLE;
         if unproven || self.speakers.contains(&peer) || is_in_table(dht, &peer) {
             self.admit(dht, &peer, address.clone());
+            if self.speakers.contains(&peer) {
+                keep(dht, peer);
+            }
         } else {
             self.remember(peer, address);
         }
@@ -179,7 +203,7 @@ impl Routing {
         }
         if *count >= MAX_FAILURES {
             self.failures.remove(&peer);
-            dht.remove_peer(&peer);
+            self.leaves(dht, &peer);
             tracing::debug!(%peer, "left the routing table, for it does not answer");
         }
     }
@@ -211,6 +235,18 @@ impl Routing {
 /// Peers in the table.
 pub(crate) fn table_size(dht: &mut Dht) -> usize {
     dht.kbuckets().map(|bucket| bucket.num_entries()).sum()
+}
+
+/// Has the peer come back after a restart, as it is in the table.
+fn keep(dht: &mut Dht, peer: PeerId) {
+    let known = dht.kbucket(peer).and_then(|bucket| {
+        let mut entries = bucket.iter();
+        let own = entries.find(|e| *e.node.key.preimage() == peer)?;
+        Some(own.node.value.iter().cloned().collect())
+    });
+    if let Some(addresses) = known {
+        dht.store_mut().keep_peer(peer, addresses);
+    }
 }
 
 fn is_in_table(dht: &mut Dht, peer: &PeerId) -> bool {

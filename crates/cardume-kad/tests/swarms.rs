@@ -337,6 +337,26 @@ async fn what_others_announced_and_put_is_still_known_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_peer_of_the_routing_table_is_asked_again_after_a_restart_though_nobody_names_it() {
+    let first = peer(Config::default()).await;
+    let mut second = peer(Config::default()).await;
+    second.knows(&first);
+    let id = first.id;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let first = first.run();
+    let (kad, ended) = second.run_until(stopped);
+    soon(first.provide(b"file".to_vec())).await.unwrap();
+    has_peers(&first, 1).await;
+    has_peers(&kad, 1).await;
+    stop.send(()).unwrap();
+    let dir = soon(ended).await.unwrap();
+    let again = peer_in(dir, Config::default()).await.run();
+    assert_eq!(again.status().await.unwrap().peers, 1);
+    let found = all(again.providers(b"file".to_vec()).await.unwrap()).await;
+    assert_eq!(found[0].peer, id);
+}
+
+#[tokio::test]
 async fn two_thousand_keys_are_provided_whatever_strangers_have_announced() {
     let keeper = peer(Config {
         max_providers: 64,

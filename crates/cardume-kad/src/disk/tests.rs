@@ -11,19 +11,24 @@ fn database() -> (tempfile::TempDir, Database) {
     (dir, database)
 }
 
-fn provider(expires: Option<Instant>) -> ProviderRecord {
-    ProviderRecord {
+fn provider(expires: Option<Instant>) -> Announcement {
+    let record = ProviderRecord {
         key: Key::new(b"key"),
         provider: PeerId::random(),
         expires,
         addresses: vec!["/ip4/192.0.2.1/tcp/4011".parse().unwrap()],
-    }
+    };
+    let range = Some(Subnet::V4([192, 0, 2]));
+    Announcement { record, range }
 }
 
 fn held(key: &[u8], expires: Option<Instant>) -> Held {
     let mut record = Record::new(Key::new(&key), b"value".to_vec());
     record.expires = expires;
-    let source = PeerId::random();
+    let source = Source {
+        peer: PeerId::random(),
+        range: None,
+    };
     Held { record, source }
 }
 
@@ -41,9 +46,11 @@ fn rows_come_back_as_they_were_written() {
     write(&database, &changes).unwrap();
     let stored = load(&database, LIMITS).unwrap();
     assert!(stored.stale.is_empty());
-    assert_eq!(stored.providers, std::slice::from_ref(&record));
-    assert_eq!(stored.providers[0].addresses, record.addresses);
-    let left = stored.providers[0].expires.unwrap() - Instant::now();
+    assert_eq!(stored.providers.len(), 1);
+    let back = &stored.providers[0];
+    assert_eq!((&back.record, back.range), (&record.record, record.range));
+    assert_eq!(back.record.addresses, record.record.addresses);
+    let left = back.record.expires.unwrap() - Instant::now();
     assert!(left > Duration::from_secs(3500) && left <= Duration::from_secs(3600));
     assert_eq!(stored.values.len(), 1);
     assert_eq!(stored.values[0].record.value, b"value");

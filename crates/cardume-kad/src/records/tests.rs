@@ -1,13 +1,22 @@
 use std::time::Duration;
 
 use super::*;
-use crate::journal;
+use crate::{address::Subnet, journal};
 
 pub(crate) fn records(records: usize, providers: usize) -> Records {
     let dir = tempfile::tempdir().unwrap();
     let database = redb::Database::create(dir.path().join("db")).unwrap();
     let (journal, _server) = journal::open(database.into(), Vec::new());
     Records::new(PeerId::random(), Limits { records, providers }, journal)
+}
+
+fn near(peer: PeerId) -> Source {
+    Source { peer, range: None }
+}
+
+fn offer(records: &mut Records, record: ProviderRecord) -> std::result::Result<(), Refused> {
+    let source = near(record.provider);
+    records.offer_provider(source, record)
 }
 
 fn provider(key: impl AsRef<[u8]>, provider: PeerId) -> ProviderRecord {
@@ -23,7 +32,7 @@ fn our_own_keys_have_room_however_much_one_source_brings() {
     let mut records = records(128, 128);
     let source = PeerId::random();
     let taken = (0..1024_u32)
-        .filter(|n| records.offer_provider(provider(n.to_be_bytes(), source)).is_ok())
+        .filter(|n| offer(&mut records, provider(n.to_be_bytes(), source)).is_ok())
         .count();
     assert_eq!(taken, SOURCE_FLOOR);
     for n in 0..2000_u32 {
@@ -40,11 +49,11 @@ fn a_full_store_gives_every_source_an_equal_share() {
     let mut records = records(128, 256);
     let greedy: Vec<_> = (0..4).map(|_| PeerId::random()).collect();
     for (source, n) in greedy.iter().flat_map(|s| (0..64_u32).map(move |n| (*s, n))) {
-        records.offer_provider(provider(n.to_be_bytes(), source)).unwrap();
+        offer(&mut records, provider(n.to_be_bytes(), source)).unwrap();
     }
     let modest = PeerId::random();
-    records.offer_provider(provider(b"mine", modest)).unwrap();
-    assert_eq!(records.provider_shares.len(), 256);
+    offer(&mut records, provider(b"mine", modest)).unwrap();
+    assert_eq!(records.announced.shares.len(), 256);
     assert!(
         records
             .providers(&Key::new(b"mine"))
@@ -59,7 +68,7 @@ fn the_closest_twenty_providers_of_a_key_are_kept() {
     let target = KBucketKey::new(Key::new(b"key"));
     let mut peers: Vec<_> = (0..60).map(|_| PeerId::random()).collect();
     for peer in &peers {
-        let _ = records.offer_provider(provider(b"key", *peer));
+        let _ = offer(&mut records, provider(b"key", *peer));
     }
     peers.sort_by_key(|peer| KBucketKey::from(*peer).distance(&target));
     let kept: HashSet<_> = records
@@ -68,14 +77,69 @@ fn the_closest_twenty_providers_of_a_key_are_kept() {
         .map(|r| r.provider)
         .collect();
     assert_eq!(kept, peers.into_iter().take(20).collect());
-    assert_eq!(records.provider_shares.len(), 20);
+    assert_eq!(records.announced.shares.len(), 20);
+}
+
+#[test]
+fn a_range_of_addresses_has_few_of_a_keys_providers_and_half_of_the_store_whatever_its_names() {
+    let mut records = records(128, 1024);
+    let range = Some(Subnet::V4([198, 51, 100]));
+    let far = || Source {
+        range,
+        ..near(PeerId::random())
+    };
+    let offer_far = |records: &mut Records, n: u32| {
+        let source = far();
+        records.offer_provider(source, provider(n.to_be_bytes(), source.peer))
+    };
+    for n in 0..2000 {
+        let _ = offer_far(&mut records, n);
+    }
+    assert_eq!(records.announced.shares.len(), 512);
+    for n in 0..600_u32 {
+        offer(&mut records, provider(n.to_be_bytes(), PeerId::random())).unwrap();
+    }
+    assert_eq!(records.announced.shares.len(), 1024);
+    let crowd = records.announced.shares.count_of_range(range);
+    assert!((256..512).contains(&crowd), "the crowd has given way: {crowd}");
+    let mut records = self::records(128, 1024);
+    for _ in 0..50 {
+        let source = far();
+        let _ = records.offer_provider(source, provider(b"key", source.peer));
+    }
+    assert_eq!(records.providers(&Key::new(b"key")).len(), 5);
+}
+
+#[test]
+fn the_bytes_of_announcements_are_bounded() {
+    let mut records = records(128, 100_000);
+    let addresses: Vec<_> = (0..8)
+        .map(|n| {
+            format!("/dns4/{}.example/tcp/{n}", "a".repeat(200))
+                .parse()
+                .unwrap()
+        })
+        .collect();
+    for n in 0..8_000_u32 {
+        let mut record = provider(
+            [n.to_be_bytes().as_slice(), &[0; 1000]].concat(),
+            PeerId::random(),
+        );
+        record.addresses.clone_from(&addresses);
+        let _ = offer(&mut records, record);
+    }
+    let kept = records.announced.shares.len();
+    assert!(
+        (5000..7000).contains(&kept),
+        "{kept} records of some 2.7 kB in 16 MiB"
+    );
 }
 
 #[test]
 fn what_we_put_is_not_overwritten_by_others() {
     let mut records = records(128, 128);
     records.put(value(b"key", b"ours")).unwrap();
-    let refused = records.offer_value(PeerId::random(), value(b"key", b"theirs"));
+    let refused = records.offer_value(near(PeerId::random()), value(b"key", b"theirs"));
     assert_eq!(refused, Err(Refused::Ours));
     assert_eq!(records.get(&Key::new(b"key")).unwrap().value, b"ours");
 }
@@ -84,17 +148,17 @@ fn what_we_put_is_not_overwritten_by_others() {
 fn values_are_bounded_in_number_in_bytes_and_by_source() {
     let mut records = records(4096, 128);
     let big = vec![0; MAX_VALUE];
-    let refused = records.offer_value(PeerId::random(), value(b"k", &vec![0; MAX_VALUE + 1]));
+    let refused = records.offer_value(near(PeerId::random()), value(b"k", &vec![0; MAX_VALUE + 1]));
     assert_eq!(refused, Err(Refused::TooLarge));
     for n in 0..1000_u32 {
-        let _ = records.offer_value(PeerId::random(), value(n.to_be_bytes(), &big));
+        let _ = records.offer_value(near(PeerId::random()), value(n.to_be_bytes(), &big));
     }
     assert!(records.value_bytes <= MAX_VALUE_BYTES);
     assert_eq!(records.values() * MAX_VALUE, records.value_bytes);
     let source = PeerId::random();
     let mut records = self::records(100, 128);
     for n in 0..100_u32 {
-        let _ = records.offer_value(source, value(n.to_be_bytes(), b"v"));
+        let _ = records.offer_value(near(source), value(n.to_be_bytes(), b"v"));
     }
     assert_eq!(records.values(), SOURCE_FLOOR);
 }
@@ -104,31 +168,32 @@ fn nothing_of_others_outlives_48_hours() {
     let mut records = records(128, 128);
     let mut long = provider(b"key", PeerId::random());
     long.expires = Some(Instant::now() + Duration::from_secs(1_000_000));
-    records.offer_provider(long).unwrap();
+    offer(&mut records, long).unwrap();
     let mut over = value(b"key", b"v");
     over.expires = Some(Instant::now());
-    assert_eq!(records.offer_value(PeerId::random(), over), Err(Refused::Expired));
+    assert_eq!(
+        records.offer_value(near(PeerId::random()), over),
+        Err(Refused::Expired)
+    );
     records
-        .offer_value(PeerId::random(), value(b"key", b"v"))
+        .offer_value(near(PeerId::random()), value(b"key", b"v"))
         .unwrap();
     records.expire(Instant::now() + TTL - Duration::from_secs(60));
     assert_eq!(records.providers(&Key::new(b"key")).len(), 1);
     records.expire(Instant::now() + TTL + Duration::from_secs(1));
     assert!(records.providers(&Key::new(b"key")).is_empty());
     assert_eq!((records.values(), records.value_bytes), (0, 0));
-    assert_eq!(records.provider_shares.len() + records.value_shares.len(), 0);
+    assert_eq!(records.announced.shares.len() + records.value_shares.len(), 0);
 }
 
 #[test]
 fn changes_that_find_the_queue_full_are_counted_and_block_nothing() {
     let mut records = records(128, 20_000);
     for n in 0..10_000_u32 {
-        records
-            .offer_provider(provider(n.to_be_bytes(), PeerId::random()))
-            .unwrap();
+        offer(&mut records, provider(n.to_be_bytes(), PeerId::random())).unwrap();
     }
     assert!(records.unsaved() > 0);
-    assert_eq!(records.provider_shares.len(), 10_000);
+    assert_eq!(records.announced.shares.len(), 10_000);
 }
 
 #[test]
@@ -142,7 +207,7 @@ fn others_are_told_addresses_that_mean_something_where_they_are() {
     ]
     .map(|text| text.parse().unwrap())
     .to_vec();
-    records.offer_provider(offered).unwrap();
+    offer(&mut records, offered).unwrap();
     let key = Key::new(b"key");
     for (scope, told) in [(Scope::Host, 3), (Scope::Private, 2), (Scope::Public, 1)] {
         records.show(scope);
