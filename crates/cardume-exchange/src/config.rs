@@ -48,7 +48,7 @@ impl Default for Config {
         Self {
             max_fetches: 8,
             max_reads: 64,
-            max_peers: 16,
+            max_peers: 32,
             max_window: 12,
             max_in_flight: 32,
             max_open_files: 8,

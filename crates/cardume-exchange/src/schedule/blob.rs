@@ -17,7 +17,7 @@ use super::{
 /// Time between two questions to a peer about what it holds, for each peer that is asked.
 const POLL_PAUSE: Duration = Duration::from_millis(25);
 const MIN_POLL_PAUSE: Duration = Duration::from_millis(100);
-const MAX_POLL_PAUSE: Duration = Duration::from_millis(500);
+const MAX_POLL_PAUSE: Duration = Duration::from_millis(400);
 /// … and to one that has nothing; doubled each time.
 const FIRST_PATIENCE: Duration = Duration::from_millis(500);
 const MAX_PATIENCE: Duration = Duration::from_secs(15);

@@ -21,7 +21,7 @@ const MIN_PAUSE: Duration = Duration::from_millis(200);
 const MAX_PAUSE: Duration = Duration::from_secs(8);
 
 /// Lots that pieces are dealt out in: whose a lot is, is worked out once for each crowd.
-const LOTS: u64 = 1024;
+const LOTS: u64 = 8192;
 
 /// What a fetcher knows of the others.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(super) enum Turn {
     Ours,
     /// Ours, if its owner does not come to it.
     Next {
-        owner: usize,
+        owner: u32,
     },
     Others,
 }
@@ -214,7 +214,7 @@ mod tests {
             shares[owners[0]] += 1;
         }
         assert!(
-            shares.iter().all(|share| (850..1_150).contains(share)),
+            shares.iter().all(|share| (800..1_200).contains(share)),
             "{shares:?}"
         );
     }

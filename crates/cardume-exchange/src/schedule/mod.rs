@@ -312,7 +312,7 @@ impl Schedule {
         for peer in self.ready.barren() {
             if let Some(known) = self.peers.get_mut(&peer) {
                 known.barren = false;
-                let stand = Stand::Ready(known.in_flight(), self.random.next());
+                let stand = Stand::Ready(known.in_flight(), known.tie(&mut self.random));
                 self.ready.place(peer, known.stand, stand);
                 known.stand = stand;
             }

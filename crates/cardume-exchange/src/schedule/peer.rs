@@ -79,10 +79,15 @@ impl Peer {
         if self.barren {
             return Stand::Barren;
         }
-        match self.stand {
-            Stand::Ready(in_flight, tie) if in_flight == self.in_flight => Stand::Ready(in_flight, tie),
-            _ => Stand::Ready(self.in_flight, random.next()),
-        }
+        Stand::Ready(self.in_flight, self.tie(random))
+    }
+
+    /// What decides among peers with as many requests: whoever answers sooner, by powers of two, and else chance.
+    ///
+    /// All that many want is at few peers first; whoever has it too and has less to do is asked instead.
+    pub(super) fn tie(&self, random: &mut Random) -> u64 {
+        let delay = self.delay.map_or(0, |delay| delay.as_millis().max(1).ilog2() + 1);
+        u64::from(delay) << 56 | random.next() >> 8
     }
 
     /// Whether it may be asked for a piece that another is asked for as well.

@@ -113,7 +113,7 @@ impl Pieces {
         let is_long = self.open.count() > SEARCH as u64;
         let from = if is_long { random.below(self.held.len()) } else { 0 };
         let open = self.open.iter_shared(has, from);
-        let mut left: BTreeMap<usize, (usize, u64)> = BTreeMap::new();
+        let mut left: BTreeMap<u32, (usize, u64)> = BTreeMap::new();
         let fresh = |piece: &u64| self.count(*piece) == 0 && may(*piece);
         for piece in open.filter(fresh).take(SEARCH) {
             match crowd.turn(piece) {

@@ -16,8 +16,10 @@ use libp2p_identity::PeerId;
 
 const BLOB: u32 = 1;
 /// Sources of one fetch, and requests that one node answers at a time, as by default.
-const MAX_PEERS: usize = 16;
+const MAX_PEERS: usize = 32;
 const MAX_SERVING: u32 = 32;
+/// Fetchers that begin first, and are named to each other by the source.
+const FIRST: usize = 16;
 /// How long a question waits for a change.
 const LONG_POLL: Duration = Duration::from_secs(25);
 const BUSY: Duration = Duration::from_millis(250);
@@ -208,7 +210,7 @@ impl World {
         let givers = self.setting.sources + self.setting.liars + self.setting.silent;
         for place in givers..self.nodes.len() {
             let mut others: Vec<usize> = (0..givers).collect();
-            let cohort = givers..(givers + MAX_PEERS).min(self.nodes.len());
+            let cohort = givers..(givers + FIRST).min(self.nodes.len());
             if cohort.contains(&place) {
                 others.extend(cohort.filter(|other| *other != place));
             }
