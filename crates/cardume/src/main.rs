@@ -12,6 +12,7 @@ mod arguments;
 mod command;
 mod config;
 mod daemon;
+mod doctor;
 mod failure;
 mod inherited;
 mod inside;

@@ -21,7 +21,7 @@ use std::future::Future;
 use anyhow::Context;
 use clap::Subcommand;
 
-use crate::{arguments::Arguments, config::Environment, daemon, out::Out, reach::Reach};
+use crate::{arguments::Arguments, config::Environment, daemon, doctor, out::Out, reach::Reach};
 
 /// Everything that can be done.
 #[derive(Debug, Subcommand)]
@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Status(node::StatusOptions),
     /// The node's peer id
     Id(node::IdOptions),
+    /// Find out what is wrong with the node
+    Doctor(doctor::Options),
     /// Stop the daemon
     Stop,
     /// What happens in the node, as it happens
@@ -82,6 +84,7 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, out: &Out) ->
         Command::Get(options) => in_runtime(get::run(reach, options)),
         Command::Status(options) => in_runtime(node::status(reach, options)),
         Command::Id(options) => in_runtime(node::id(reach, options)),
+        Command::Doctor(options) => in_runtime(doctor::run(reach, options)),
         Command::Stop => in_runtime(node::stop(reach)),
         Command::Events(options) => in_runtime(events::run(reach, options)),
         Command::File(command) => in_runtime(file::run(reach, command)),

@@ -1,0 +1,80 @@
+//! What is handed to somebody who helps: everything but secrets.
+use std::{fs::File, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use super::{Patient, Report};
+
+/// Words in the names of keys whose values are nobody else's business.
+const SECRET: [&str; 4] = ["token", "secret", "password", "credential"];
+
+/// Writes a new file that only its owner can read.
+pub(super) async fn write(path: &Path, report: &Report<'_>, patient: &Patient) -> anyhow::Result<()> {
+    let mut config = serde_json::to_value(&patient.config)?;
+    leave_out_secrets(&mut config);
+    let (mut kad, mut shown) = (Value::Null, Value::Null);
+    if let Some(daemon) = &patient.daemon {
+        kad = serde_json::to_value(daemon.client.kad().await.ok())?;
+        shown = json!({ "status": daemon.status, "peers": daemon.peers });
+    }
+    let system = json!({
+        "kernel": read("/proc/sys/kernel/osrelease"),
+        "load": read("/proc/loadavg"),
+        "memory": read("/proc/meminfo").map(|text| text.lines().take(5).collect::<Vec<_>>().join("\n")),
+    });
+    let all = json!({
+        "report": report, "config": config, "daemon": shown, "kad": kad, "system": system,
+    });
+    let failed = || format!("cannot write {}", path.display());
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(failed)?;
+    file.write_all(&serde_json::to_vec_pretty(&all)?)
+        .with_context(failed)?;
+    file.write_all(b"\n").with_context(failed)
+}
+
+fn read(path: &str) -> Option<String> {
+    Some(std::fs::read_to_string(path).ok()?.trim().to_owned())
+}
+
+/// Names of files stay, for they are no secrets; the key itself is never read for this.
+fn leave_out_secrets(value: &mut Value) {
+    match value {
+        Value::Object(table) => {
+            for (key, value) in table {
+                let named = SECRET.iter().any(|word| key.contains(word)) && !key.ends_with("_file");
+                // A link lets anybody on the network fetch what it names.
+                let link = key == "from" && value.is_string();
+                if named || link {
+                    *value = Value::String("(left out)".into());
+                } else {
+                    leave_out_secrets(value);
+                }
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(leave_out_secrets),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_and_links_are_left_out_and_names_of_files_stay() {
+        let mut value = json!({
+            "control": { "token": "s3cret", "key_file": "/k", "tokens": ["s3cret"] },
+            "fetch": { "a": { "from": "cardume:bafk", "to": "/a" } },
+        });
+        leave_out_secrets(&mut value);
+        let text = value.to_string();
+        assert!(!text.contains("s3cret") && !text.contains("bafk"), "{text}");
+        assert!(text.contains("/k") && text.contains("/a"), "{text}");
+    }
+}

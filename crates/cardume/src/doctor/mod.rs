@@ -1,0 +1,254 @@
+//! `cardume doctor`: what is wrong with a node, why, and what to do about it.
+//!
+//! Looks only: it changes nothing, and contacts nobody but this node's daemon and its bootstrap peers. Each check
+//! is a function that answers with findings; none of them fails for good.
+mod bundle;
+mod content;
+mod firewall;
+mod network;
+mod peers;
+mod places;
+mod system;
+
+use std::path::{Path, PathBuf};
+
+use cardume_api::{Client, Peer, Status};
+use cardume_node::Config;
+use clap::Args;
+use serde::Serialize;
+
+use crate::{
+    failure::{Ended, status},
+    reach::Reach,
+    text::count,
+};
+
+/// Find out what is wrong with the node
+///
+/// Looks at configuration, files, clock, ports, peers and limits, with a running daemon or without, and names for
+/// each thing that is wrong what to do. Ends with status 1 when something is wrong; notes do not count.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cardume doctor\n  cardume --json doctor\n  cardume doctor --bundle report.json"
+)]
+pub(crate) struct Options {
+    /// Also write what was found, configuration, status and peers to a new file, without secrets
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+}
+
+/// How a finding is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// As it should be.
+    Ok,
+    /// Worth knowing; nothing is broken.
+    Note,
+    /// Broken, and somebody has to mend it.
+    Wrong,
+}
+
+/// What one check has found.
+#[derive(Debug, Clone, Serialize)]
+struct Finding {
+    check: &'static str,
+    state: State,
+    what: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+impl Finding {
+    fn ok(check: &'static str, what: impl Into<String>) -> Self {
+        Self {
+            check,
+            state: State::Ok,
+            what: what.into(),
+            remedy: None,
+        }
+    }
+
+    fn note(check: &'static str, what: impl Into<String>) -> Self {
+        let state = State::Note;
+        Self {
+            state,
+            ..Self::ok(check, what)
+        }
+    }
+
+    fn wrong(check: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            state: State::Wrong,
+            remedy: Some(remedy.into()),
+            ..Self::ok(check, what)
+        }
+    }
+}
+
+/// The node under examination, as far as it could be learned of.
+struct Patient {
+    config: Config,
+    data_dir: PathBuf,
+    key_file: PathBuf,
+    daemon: Option<Daemon>,
+}
+
+/// A daemon that answers.
+struct Daemon {
+    client: Client,
+    status: Status,
+    peers: Vec<Peer>,
+    /// Not known where it is asked over the network.
+    process: Option<u32>,
+}
+
+/// What the doctor says, as JSON.
+#[derive(Serialize)]
+struct Report<'a> {
+    healthy: bool,
+    version: &'static str,
+    daemon: bool,
+    data_dir: &'a Path,
+    findings: &'a [Finding],
+}
+
+pub(crate) async fn run(reach: Reach<'_>, options: Options) -> anyhow::Result<()> {
+    let mut findings = Vec::new();
+    let patient = admit(reach, &mut findings).await;
+    findings.extend(places::look(&patient));
+    findings.extend(system::look(&patient));
+    findings.extend(network::look(&patient));
+    findings.extend(firewall::look(&patient));
+    findings.extend(peers::look(reach, &patient).await);
+    findings.extend(content::look(&patient).await);
+    let wrong = findings
+        .iter()
+        .filter(|found| found.state == State::Wrong)
+        .count();
+    let report = Report {
+        healthy: wrong == 0,
+        version: env!("CARGO_PKG_VERSION"),
+        daemon: patient.daemon.is_some(),
+        data_dir: &patient.data_dir,
+        findings: &findings,
+    };
+    if let Some(path) = &options.bundle {
+        bundle::write(path, &report, &patient).await?;
+        reach.out.say(format!("written to {}", path.display()));
+    }
+    reach.out.either(&report, || describe(&findings))?;
+    match wrong {
+        0 => Ok(()),
+        wrong => {
+            let message = format!("{} wrong", count(wrong as u64, "thing"));
+            Err(Ended::new(status::FAILED, message).into())
+        }
+    }
+}
+
+/// Learns what is to be looked at, and says what stands in the way of that.
+async fn admit(reach: Reach<'_>, findings: &mut Vec<Finding>) -> Patient {
+    let mut config = match reach.chain() {
+        Ok(chain) => {
+            let files: Vec<_> = chain
+                .files
+                .iter()
+                .map(|file| file.display().to_string())
+                .collect();
+            let from = if files.is_empty() {
+                "all at its default".into()
+            } else {
+                files.join(" ")
+            };
+            findings.push(Finding::ok("config", from));
+            chain.config
+        }
+        Err(mistakes) => {
+            let remedy = "mend what is named; `cardume config check` tells when it is right";
+            findings.push(Finding::wrong("config", mistakes.to_string(), remedy));
+            Config::default()
+        }
+    };
+    let daemon = match meet(reach).await {
+        Ok(Some(daemon)) => {
+            let (version, peer) = (&daemon.status.version, &daemon.status.peer_id);
+            findings.push(Finding::ok("daemon", format!("{peer} runs, version {version}")));
+            Some(daemon)
+        }
+        Ok(None) => {
+            findings.push(Finding::note(
+                "daemon",
+                "none runs; what only a running one can tell is left out",
+            ));
+            None
+        }
+        Err(error) => {
+            let remedy = "run this as the daemon's user or root, or name its socket with --api";
+            findings.push(Finding::wrong("daemon", format!("{error:#}"), remedy));
+            None
+        }
+    };
+    // What it runs with counts, not what it would be started with now.
+    let running = match &daemon {
+        Some(daemon) => daemon.client.config().await.ok(),
+        None => None,
+    };
+    if let Some(running) = running.and_then(|value| serde_json::from_value(value).ok()) {
+        config = running;
+    }
+    let data_dir = match &daemon {
+        Some(daemon) => daemon.status.data_dir.clone().into(),
+        None => crate::daemon::data_dir(&config, reach.environment),
+    };
+    let key_file = crate::daemon::key_file(&config, reach.environment).unwrap_or_else(|ended| {
+        findings.push(Finding::wrong(
+            "key",
+            ended.to_string(),
+            "set identity.key_file to a key that is there",
+        ));
+        None
+    });
+    Patient {
+        key_file: key_file.unwrap_or_else(|| data_dir.join("identity.key")),
+        config,
+        data_dir,
+        daemon,
+    }
+}
+
+async fn meet(reach: Reach<'_>) -> anyhow::Result<Option<Daemon>> {
+    let Some(client) = reach.daemon_if_any().await? else {
+        return Ok(None);
+    };
+    let status = client.status().await?;
+    let peers = client.peers().await?;
+    let process = system::other_end(client.address());
+    Ok(Some(Daemon {
+        client,
+        status,
+        peers,
+        process,
+    }))
+}
+
+fn describe(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for found in findings {
+        let state = match found.state {
+            State::Ok => "ok",
+            State::Note => "note",
+            State::Wrong => "WRONG",
+        };
+        let mut lines = found.what.lines();
+        let first = lines.next().unwrap_or_default();
+        text += &format!("{state:<6} {:<12} {first}\n", found.check);
+        for line in lines {
+            text += &format!("{:20}{line}\n", "");
+        }
+        if let Some(remedy) = &found.remedy {
+            text += &format!("{:20}-> {remedy}\n", "");
+        }
+    }
+    text
+}

@@ -1,0 +1,152 @@
+//! The addresses that the node listens on.
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
+};
+
+use multiaddr::{Multiaddr, Protocol};
+
+use super::{Daemon, Finding, Patient};
+
+/// A port that the node listens on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Port {
+    pub(super) ip: IpAddr,
+    pub(super) number: u16,
+    pub(super) udp: bool,
+}
+
+impl Port {
+    pub(super) fn of(address: &Multiaddr) -> Option<Self> {
+        let mut parts = address.iter();
+        let ip = match parts.next()? {
+            Protocol::Ip4(ip) => IpAddr::V4(ip),
+            Protocol::Ip6(ip) => IpAddr::V6(ip),
+            _ => return None,
+        };
+        let (number, udp) = match parts.next()? {
+            Protocol::Tcp(port) => (port, false),
+            Protocol::Udp(port) => (port, true),
+            _ => return None,
+        };
+        Some(Self { ip, number, udp })
+    }
+
+    pub(super) fn name(&self) -> String {
+        let protocol = if self.udp { "udp" } else { "tcp" };
+        format!("{protocol} port {}", self.number)
+    }
+}
+
+/// The fixed ports that configuration names.
+pub(super) fn configured(patient: &Patient) -> impl Iterator<Item = Port> {
+    let ports = patient.config.listen.addresses.iter().filter_map(Port::of);
+    ports.filter(|port| port.number != 0)
+}
+
+pub(super) fn look(patient: &Patient) -> Vec<Finding> {
+    let mut findings = match &patient.daemon {
+        Some(daemon) => listened(patient, daemon),
+        None => free(patient),
+    };
+    if findings.is_empty() {
+        findings.push(Finding::ok(
+            "ports",
+            "each port that the node listens on is its own",
+        ));
+    }
+    findings.extend(patient.daemon.as_ref().map(reachability));
+    findings
+}
+
+/// Whether a running daemon has every port that it should have.
+fn listened(patient: &Patient, daemon: &Daemon) -> Vec<Finding> {
+    let has: Vec<_> = daemon.status.listen.iter().filter_map(Port::of).collect();
+    let same = |a: &Port, b: &Port| (a.number, a.udp, a.ip.is_ipv4()) == (b.number, b.udp, b.ip.is_ipv4());
+    // A host without IPv6 has no addresses of it to listen on.
+    let lacks = |port: &Port| !has.iter().any(|own| same(own, port)) && (port.ip.is_ipv4() || has_ipv6());
+    let lacking = configured(patient).filter(lacks);
+    lacking
+        .map(|port| in_use(&port, "the daemon does not listen on it"))
+        .collect()
+}
+
+/// Whether a daemon that is started now would have every port.
+fn free(patient: &Patient) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for port in configured(patient) {
+        let address = SocketAddr::new(port.ip, port.number);
+        let bound = if port.udp {
+            UdpSocket::bind(address).map(drop)
+        } else {
+            TcpListener::bind(address).map(drop)
+        };
+        match bound {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                findings.push(in_use(&port, "another program has it"));
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let remedy = "use a port of 1024 or more, or give the service AmbientCapabilities=CAP_NET_BIND_SERVICE";
+                findings.push(Finding::wrong(
+                    "ports",
+                    format!("{}: {error}", port.name()),
+                    remedy,
+                ));
+            }
+            Err(_) if port.ip.is_ipv6() && !has_ipv6() => {}
+            Err(error) => {
+                let what = format!("{} at {}: {error}", port.name(), port.ip);
+                findings.push(Finding::wrong(
+                    "ports",
+                    what,
+                    "change listen.addresses to addresses of this host",
+                ));
+            }
+        }
+    }
+    findings
+}
+
+fn in_use(port: &Port, what: &str) -> Finding {
+    let flag = if port.udp { 'u' } else { 't' };
+    let remedy = format!(
+        "`ss -{flag}lpn sport = :{}` names the program; stop it, or change listen.addresses",
+        port.number
+    );
+    Finding::wrong("ports", format!("{} is in use: {what}", port.name()), remedy)
+}
+
+fn has_ipv6() -> bool {
+    std::fs::read_to_string("/proc/net/if_inet6").is_ok_and(|addresses| !addresses.is_empty())
+}
+
+/// What is known of who can reach this node.
+fn reachability(daemon: &Daemon) -> Finding {
+    let inbound = daemon.peers.iter().filter(|peer| !peer.outbound).count();
+    let external: Vec<_> = daemon.status.external.iter().map(ToString::to_string).collect();
+    if !external.is_empty() {
+        return Finding::ok("reachable", format!("at {}", external.join(" ")));
+    }
+    if inbound > 0 {
+        return Finding::ok("reachable", format!("{inbound} peers have connected to it"));
+    }
+    Finding::note(
+        "reachable",
+        "nobody has connected to it so far; whether others can is not known",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_read_from_addresses() {
+        let port = |text: &str| Port::of(&text.parse().expect("an address"));
+        let quic = port("/ip4/0.0.0.0/udp/4011/quic-v1").expect("a port");
+        assert!(quic.udp && quic.number == 4011);
+        assert_eq!(port("/ip6/::/tcp/1").map(|port| port.udp), Some(false));
+        assert_eq!(port("/memory/1"), None);
+    }
+}
