@@ -83,6 +83,7 @@ async fn live(reach: Reach<'_>, config: Config, panicked: &CancellationToken) ->
         () = node.finished() => {}
     }
     manager.ready();
+    crate::memory::forget_start();
 
     tokio::select! {
         _ = signals.stop() => tracing::info!("stopping: a signal says so"),
