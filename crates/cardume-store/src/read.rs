@@ -24,6 +24,8 @@ use crate::{
 
 /// Bytes given at a time, and the most that one slice covers.
 const READ: u64 = 4 << 20;
+/// Bytes of a copy written at a time: the page cache takes more in blocks that it may have to clear a place for.
+const WRITE: usize = 128 << 10;
 /// Changed files remembered for whoever asks; the oldest go first.
 const CHANGED: usize = 1_024;
 
@@ -377,7 +379,9 @@ impl Inner {
             for start in (0..size).step_by(READ as usize) {
                 let range = start..size.min(start + READ);
                 let bytes = self.with_source(hash, range, |source, range| source.read(range))?;
-                to.write_all_at(&bytes, start).map_err(failed)?;
+                for (part, at) in bytes.chunks(WRITE).zip((start..).step_by(WRITE)) {
+                    to.write_all_at(part, at).map_err(failed)?;
+                }
             }
             return Ok(size);
         }
