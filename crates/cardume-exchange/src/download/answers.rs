@@ -101,8 +101,9 @@ impl Download {
     }
 
     fn check_proof(&mut self, ticket: Ticket, peer: PeerId, blob: BlobId, size: u64, slice: Bytes) {
-        let state = self.blobs.get_mut(&blob).filter(|state| state.fetch.is_none());
-        let Some(state) = state else {
+        // One at a time: another peer may have been asked too, because this one was late.
+        let is_open = |state: &&mut BlobState| state.fetch.is_none() && state.checking == 0;
+        let Some(state) = self.blobs.get_mut(&blob).filter(is_open) else {
             return self.schedule.end(ticket);
         };
         state.checking += 1;

@@ -16,6 +16,8 @@ const AHEAD: Duration = Duration::from_millis(500);
 pub(super) const AT_LEAST: usize = 2;
 /// A request to a peer whose speed is unknown counts as stalled after this.
 const FIRST_DEADLINE: Duration = Duration::from_secs(4);
+/// The same of a proof, which is small, and which everything else waits for: another peer is asked after this.
+const PROOF_DEADLINE: Duration = Duration::from_millis(400);
 const MIN_DEADLINE: Duration = Duration::from_secs(1);
 const MAX_DEADLINE: Duration = Duration::from_secs(10);
 /// Pause after a failure; doubled for each in a row.
@@ -133,8 +135,17 @@ impl Peer {
             Some(delay) => (delay * 4 + QUEUE * 5).clamp(MIN_DEADLINE, MAX_DEADLINE),
             None => FIRST_DEADLINE,
         };
-        // What we hold back ourselves is not its fault.
-        patience + self.backlog.all.max(self.backlog.peer) * 4
+        patience + self.held_back()
+    }
+
+    /// How long it may take to prove a size.
+    pub(super) fn proof_deadline(&self) -> Duration {
+        PROOF_DEADLINE + self.held_back()
+    }
+
+    /// What we hold back ourselves is not its fault.
+    fn held_back(&self) -> Duration {
+        self.backlog.all.max(self.backlog.peer) * 4
     }
 
     /// Notes a request and returns how many are on their way now.

@@ -359,6 +359,27 @@ fn a_size_is_asked_for_once_and_those_who_claimed_another_are_named() {
 }
 
 #[test]
+fn a_proof_that_does_not_come_is_soon_asked_of_another() {
+    let now = Instant::now();
+    let mut schedule = Schedule::new(peer(200), BOUNDS, 8);
+    schedule.add_blob(BLOB, 0, false, now);
+    for number in 0..2 {
+        schedule.add_peer(peer(number), now);
+        schedule.know(&peer(number), BLOB, now, 5 * PIECE, 1, PieceSet::full(5));
+    }
+    let mut proof = |now| {
+        schedule.expire(now);
+        let mut orders = std::iter::from_fn(|| schedule.next(now));
+        let order = orders.find(|order| matches!(order.ask, Ask::Proof { .. }));
+        order.map(|order| order.peer)
+    };
+    let first = proof(now).unwrap();
+    assert_eq!(proof(now + Duration::from_millis(300)), None);
+    let second = proof(now + Duration::from_millis(500)).unwrap();
+    assert_ne!(first, second);
+}
+
+#[test]
 fn small_blobs_go_out_in_full_requests_and_come_back_when_not_brought() {
     let now = Instant::now();
     let mut schedule = Schedule::new(peer(200), BOUNDS, 9);

@@ -224,7 +224,10 @@ impl Schedule {
             }
             Ask::Have { .. } | Ask::Many { .. } => {}
         }
-        let patience = self.peers.get(&peer).map(|peer| peer.deadline(self.pace.usual()));
+        let patience = self.peers.get(&peer).map(|peer| match ask {
+            Ask::Proof { .. } => peer.proof_deadline(),
+            _ => peer.deadline(self.pace.usual()),
+        });
         let due = now + patience.unwrap_or_default();
         let sent = Sent {
             peer,
