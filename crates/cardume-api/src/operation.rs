@@ -86,6 +86,8 @@ pub struct Progress {
     pub fetched: u64,
     /// … of them from a web server.
     pub origin: u64,
+    /// Bytes that another node has read from a web server, which this one waits for.
+    pub elsewhere: u64,
     /// Files in all.
     pub files: u64,
     /// Files done.

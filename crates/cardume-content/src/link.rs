@@ -60,6 +60,14 @@ impl Link {
         }
     }
 
+    /// Adds where it is on the web.
+    ///
+    /// # Errors
+    /// When that is no `https://` address, or the link has [`MAX_ORIGINS`](Self::MAX_ORIGINS) already.
+    pub fn add_origin(&mut self, origin: &str) -> Result<(), ParseLinkError> {
+        self.set("w", origin.to_owned())
+    }
+
     fn set(&mut self, key: &str, value: String) -> Result<(), ParseLinkError> {
         match key {
             "n" => set_once("n", &mut self.name, check_name(value).map_err(|r| bad("n", r))?),

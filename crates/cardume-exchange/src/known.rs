@@ -69,6 +69,16 @@ impl Known {
     }
 }
 
+impl Known {
+    /// Peers that asked for `cid` or served it within the last `span`.
+    pub(crate) fn lately(&self, cid: Cid, now: Instant, span: Duration) -> Vec<PeerId> {
+        let roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
+        let peers = roots.get(&cid).into_iter().flatten();
+        let fresh = peers.filter(|(_, seen)| now.saturating_duration_since(**seen) < span);
+        fresh.map(|(peer, _)| *peer).collect()
+    }
+}
+
 fn oldest<K: Copy + std::hash::Hash + Eq, V>(
     map: &HashMap<K, V>,
     seen: impl Fn(&V) -> Option<Instant>,

@@ -27,6 +27,7 @@ mod journal;
 mod known;
 mod lay;
 mod plan;
+mod pulls;
 mod read;
 mod repair;
 pub mod schedule;
@@ -72,8 +73,10 @@ impl Config {
         let register = Arc::<Mutex<handle::Register>>::default();
         let sending = Arc::<sending::Sending>::default();
         let (sender, commands) = mpsc::channel(COMMANDS);
+        let pulls = pulls::Pulls::default();
         let answerer = serve::Answerer {
             disk: disk.clone(),
+            pulls: pulls.clone(),
             connect: connect.clone(),
             known: known.clone(),
             board: board.clone(),
@@ -86,6 +89,7 @@ impl Config {
             kad,
             connect,
             origin: cardume_origin::Handle::closed(),
+            pulls,
             local,
             known,
             sending,

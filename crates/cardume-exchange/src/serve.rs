@@ -19,6 +19,7 @@ use crate::{
     disk::Disk,
     giving::Verdict,
     known::{self, Known},
+    pulls::Pulls,
     sending::Sending,
 };
 
@@ -37,6 +38,7 @@ const ADDRESSES_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Answerer {
     pub(crate) disk: Disk,
+    pub(crate) pulls: Pulls,
     pub(crate) connect: cardume_connect::Handle,
     pub(crate) known: Arc<Known>,
     pub(crate) board: Arc<Board>,
@@ -146,7 +148,10 @@ impl Answerer {
         loop {
             let response = self.on_disk(cid, move |store| have(store, cid)).await;
             let Response::Have { version, pieces, .. } = &response else {
-                return response;
+                return match self.pulls.of(cid.hash()) {
+                    Some(bytes) if response == Response::NotFound => Response::Coming { bytes },
+                    _ => response,
+                };
             };
             if turn.is_none() || since != Some(*version) || pieces.is_full() {
                 return response;

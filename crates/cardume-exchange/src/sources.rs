@@ -36,6 +36,12 @@ const LOOK_PAUSE: Duration = Duration::from_millis(50);
 const NAMED_TRIES: u32 = 3;
 /// How long a peer is tried over TCP alone.
 const HEAD_START: Duration = Duration::from_secs(1);
+/// Pause before a peer is asked again that is reading the root from a web server.
+const COMING_PAUSE: Duration = Duration::from_secs(1);
+/// Peers remembered that are; more are not of interest.
+const MAX_COMING: usize = 64;
+/// One that got nothing new for so long is not waited for.
+const COMING_STALE: Duration = Duration::from_secs(10);
 /// How long connecting and asking one peer may take.
 const ASK_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -46,6 +52,7 @@ pub(crate) struct Finder {
     pub(crate) kad: cardume_kad::Handle,
     pub(crate) connect: cardume_connect::Handle,
     pub(crate) origin: cardume_origin::Handle,
+    pub(crate) pulls: crate::pulls::Pulls,
     pub(crate) local: PeerId,
     pub(crate) known: Arc<Known>,
     pub(crate) sending: Arc<Sending>,
@@ -73,6 +80,8 @@ enum Step {
     /// Somebody asked us for something.
     Asks(watch::Receiver<()>),
     Asked(PeerId, Result<Response, RequestError>),
+    /// It is time to ask a peer again.
+    Again(PeerId),
     Round,
 }
 
@@ -92,6 +101,8 @@ pub(crate) struct Sources {
     wanted: bool,
     /// Peers that the user named, tried in each round.
     named: HashMap<PeerId, Named>,
+    /// Peers that are reading it from a web server: how many bytes they have, and since when.
+    coming: HashMap<PeerId, (u64, Instant)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +142,7 @@ impl Sources {
             denied: false,
             wanted: true,
             named: HashMap::new(),
+            coming: HashMap::new(),
             finder,
         };
         for address in peers {
@@ -164,6 +176,13 @@ impl Sources {
     /// Whether somebody has it and refused to give it.
     pub(crate) fn was_denied(&self) -> bool {
         self.denied
+    }
+
+    /// Peers that are reading the root from a web server and get on with it, and how many bytes they have.
+    pub(crate) fn coming(&self, now: Instant) -> impl Iterator<Item = (PeerId, u64)> + '_ {
+        let alive = move |since: Instant| now.saturating_duration_since(since) < COMING_STALE;
+        let coming = self.coming.iter().filter(move |(_, (_, since))| alive(*since));
+        coming.map(|(peer, (bytes, _))| (*peer, *bytes))
     }
 
     /// Says whether more sources are of use.
@@ -218,6 +237,7 @@ impl Sources {
                 self.steps.push(next_asks(changed));
             }
             Step::Asked(peer, answer) => return self.on_answer(peer, answer),
+            Step::Again(peer) => self.reconsider(peer, Duration::ZERO),
             Step::Round => self.begin_round(),
         }
         None
@@ -236,6 +256,12 @@ impl Sources {
     fn on_answer(&mut self, peer: PeerId, answer: Result<Response, RequestError>) -> Option<Found> {
         self.asking = self.asking.saturating_sub(1);
         let answered = answer.is_ok();
+        match &answer {
+            Ok(Response::Coming { bytes }) => self.is_coming(peer, *bytes),
+            _ => {
+                self.coming.remove(&peer);
+            }
+        }
         let has = match answer {
             Ok(Response::Have {
                 size,
@@ -274,6 +300,19 @@ impl Sources {
             self.ask_for_others(peer);
         }
         has
+    }
+
+    fn is_coming(&mut self, peer: PeerId, bytes: u64) {
+        let now = Instant::now();
+        if self.coming.len() >= MAX_COMING && !self.coming.contains_key(&peer) {
+            return;
+        }
+        let last = self.coming.entry(peer).or_insert((bytes, now));
+        if last.0 < bytes {
+            *last = (bytes, now);
+        }
+        let again = tokio::time::sleep(COMING_PAUSE).map(move |()| Step::Again(peer));
+        self.steps.push(again.boxed());
     }
 
     fn take_candidates(&mut self, candidates: Vec<(PeerId, Vec<Multiaddr>)>) {

@@ -54,6 +54,14 @@ impl Tally {
         self.tell();
     }
 
+    /// Notes what another node has read from a web server that this one waits for.
+    pub(crate) fn elsewhere(&mut self, bytes: u64) {
+        if self.now.elsewhere != bytes {
+            self.now.elsewhere = bytes;
+            self.tell();
+        }
+    }
+
     pub(crate) fn done(&mut self, bytes: u64) {
         self.now.done = self.now.done.saturating_add(bytes);
         self.tell();

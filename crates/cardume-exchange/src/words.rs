@@ -92,6 +92,8 @@ pub struct Progress {
     pub fetched: u64,
     /// … of them from a web server; those of a large file are verified only when all of it is here.
     pub origin: u64,
+    /// Bytes that another node has read from a web server, which this one waits for.
+    pub elsewhere: u64,
     /// Wanted files.
     pub files: u64,
     /// Files that are complete.

@@ -159,6 +159,11 @@ pub enum Response {
         /// Pieces that the peer holds, verified.
         pieces: PieceSet,
     },
+    /// Answers `Have`: the peer holds nothing, and is reading the blob from a web server.
+    Coming {
+        /// Bytes that it has, none of them proven.
+        bytes: u64,
+    },
     /// Answers `Swarm`.
     Swarm {
         /// Peers and their addresses, unproven.
@@ -182,7 +187,8 @@ impl Response {
         match self {
             Self::Slices { slices, .. } => slices.iter().map(len).sum(),
             Self::Many { items } => items.iter().filter_map(Item::slice).map(len).sum(),
-            Self::Have { .. } | Self::Swarm { .. } | Self::NotFound | Self::Busy { .. } | Self::Denied => 0,
+            Self::Have { .. } | Self::Coming { .. } | Self::Swarm { .. } => 0,
+            Self::NotFound | Self::Busy { .. } | Self::Denied => 0,
         }
     }
 }
@@ -239,7 +245,7 @@ impl Expected {
     pub(crate) fn accepts(self, response: &Response) -> bool {
         match (self, response) {
             (_, Response::NotFound | Response::Busy { .. } | Response::Denied)
-            | (Self::Have, Response::Have { .. })
+            | (Self::Have, Response::Have { .. } | Response::Coming { .. })
             | (Self::Swarm, Response::Swarm { .. }) => true,
             (Self::Slices(asked), Response::Slices { slices, .. }) => slices.len() == asked,
             // Not one item would make the asker ask the same again for ever.

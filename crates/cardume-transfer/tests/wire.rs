@@ -104,6 +104,7 @@ fn response() -> impl Strategy<Value = Response> {
             retry_after: Duration::from_millis(ms)
         }),
         Just(Response::Denied),
+        Just(Response::Coming { bytes: 5 }),
     ]
 }
 

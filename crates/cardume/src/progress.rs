@@ -154,6 +154,7 @@ fn style(template: &str) -> ProgressStyle {
 fn words(progress: &Progress) -> String {
     match progress.phase {
         Phase::Waiting => "waiting for other downloads".into(),
+        Phase::FindingPeers if progress.elsewhere > 0 => "another node reads it from the web origin".into(),
         Phase::FindingPeers => "looking for peers".into(),
         Phase::Manifests => "reading directories".into(),
         Phase::Content => match (progress.sources.len() as u64, progress.origin) {

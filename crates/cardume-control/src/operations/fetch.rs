@@ -82,6 +82,7 @@ pub(super) fn into_progress(progress: cardume_exchange::Progress) -> Progress {
         done: progress.done,
         fetched: progress.fetched,
         origin: progress.origin,
+        elsewhere: progress.elsewhere,
         files: progress.files,
         files_done: progress.files_done,
         sources: progress.sources.into_iter().map(into_source).collect(),

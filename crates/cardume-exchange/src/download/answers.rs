@@ -29,6 +29,13 @@ impl Download {
             Ok(Response::NotFound) => Refusal::NotFound,
             Ok(Response::Busy { retry_after }) if retry_after.is_zero() => Refusal::Elsewhere,
             Ok(Response::Busy { retry_after }) => Refusal::Busy(retry_after),
+            // It is asked again as one that does not have it yet; of the root, more is learnt from the search.
+            Ok(Response::Coming { .. }) => {
+                if let Ask::Have { blob, .. } = ask {
+                    self.note_coming(blob);
+                }
+                Refusal::NotFound
+            }
             Ok(Response::Denied) => return self.drop_peer(peer, "it denies the content"),
             Ok(response) => return self.on_response(ticket, peer, ask, response, now),
             Err(RequestError::Malformed(reason)) => return self.ban(peer, &reason),

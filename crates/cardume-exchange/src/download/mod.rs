@@ -26,7 +26,7 @@ use crate::{
     Config, FetchError,
     disk::Disk,
     goal::Goal,
-    schedule::{Ask, BlobId, Bounds, ItemId, Order, Schedule, Ticket},
+    schedule::{self, Ask, BlobId, Bounds, ItemId, Order, Schedule, Ticket},
     sources::{Finder, Found, Sources},
     tally::Tally,
 };
@@ -196,11 +196,7 @@ impl Download {
         self.last_id += 1;
         let id = self.last_id;
         let now = Instant::now();
-        let salt = cid
-            .hash()
-            .as_bytes()
-            .first_chunk()
-            .map_or(0, |salt| u64::from_le_bytes(*salt));
+        let salt = schedule::salt(cid.hash());
         self.schedule.add_blob(id, salt, only_focus, now);
         let state = BlobState {
             cid,

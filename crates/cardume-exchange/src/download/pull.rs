@@ -1,5 +1,9 @@
 //! A blob read from a web server, which has no tree: held unproven until all of it is here, then proven at once.
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{
+    ops::Range,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use cardume_content::{Hash, PIECE, PieceSet, pieces::piece_range};
@@ -37,7 +41,12 @@ pub(super) struct Wanted {
     pub(super) goal: Goal,
     /// As far as it is here.
     pub(super) fetch: Option<Arc<Fetch>>,
+    /// Keeps it, once it has begun, for another try.
+    pub(super) kept: Kept,
 }
+
+/// A blob that is coming from an origin, however often that breaks off.
+pub(super) type Kept = Arc<OnceLock<Arc<Fetch>>>;
 
 /// Why an origin brought nothing of use.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +63,11 @@ pub(super) enum PullError {
 
 impl From<WriteError> for PullError {
     fn from(error: WriteError) -> Self {
-        Self::Fatal(error.into())
+        match error {
+            // Peers have proven another size meanwhile.
+            WriteError::Incomplete => Self::Wrong("the file at the origin has another size".into()),
+            error => Self::Fatal(error.into()),
+        }
     }
 }
 
@@ -175,6 +188,7 @@ impl Pull {
         if let Some(fetch) = wanted.fetch {
             return Ok(fetch);
         }
+        let kept = wanted.kept.clone();
         let opened = self.disk.run(move |store| {
             let target = wanted.goal.target()?;
             let claim = check::claim(store, wanted.hash, size, &target)?;
@@ -182,7 +196,8 @@ impl Pull {
             drop(claim);
             Ok::<_, PullError>(Arc::new(fetch?))
         });
-        opened.await?
+        let fetch = opened.await??;
+        Ok(kept.get_or_init(|| fetch).clone())
     }
 
     /// Reads some pieces, again from where it broke off.

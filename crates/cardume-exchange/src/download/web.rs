@@ -13,21 +13,29 @@ use futures::{
     future::{AbortHandle, Abortable, BoxFuture},
     stream::FuturesUnordered,
 };
+use libp2p_identity::PeerId;
 use tokio::sync::mpsc;
 
 use super::{
     Download, Event,
     check::{self, Small},
-    pull::{Pull, PullError, Wanted},
+    pull::{Kept, Pull, PullError, Wanted},
 };
-use crate::{FetchError, disk::Disk};
+use crate::{FetchError, disk::Disk, pulls::Pulling, schedule};
 
 /// With peers from which nothing comes for so long, an origin is asked.
 const STANDSTILL: Duration = Duration::from_secs(5);
 /// Pause before an origin is asked again that could not be reached.
 const REST: Duration = Duration::from_secs(30);
-/// An origin that was not asked so long after it could be is not needed.
-const LATEST: Duration = Duration::from_secs(2);
+/// Time that each node before us has to begin, and the longest that all of them have.
+const STEP: Duration = Duration::from_secs(1);
+const MAX_STEPS: u32 = 10;
+/// A node that asked for the root so long ago takes part still.
+const TAKES_PART: Duration = Duration::from_secs(15);
+/// Whoever has read more than this goes on, though another who is before it has begun as well.
+const YIELDED: u64 = 64 << 20;
+/// A blob that another node said so long ago to be reading is read by us as well.
+const COMING: Duration = Duration::from_secs(20);
 /// Reports of bytes that came, not taken in yet.
 const REPORTS: usize = 64;
 
@@ -66,6 +74,15 @@ pub(super) struct Web {
     size: Option<u64>,
     is_sizing: bool,
     pulling: HashMap<u32, AbortHandle>,
+    kept: HashMap<u32, Kept>,
+    /// When a peer said last that it is reading a blob below the root.
+    coming: HashMap<u32, Instant>,
+    /// Told to others while the root is being read.
+    told: Option<Pulling>,
+    /// Whether there is something to wait for before an origin is asked.
+    waits: bool,
+    /// Since when others are waited for who read the same.
+    deferred: Option<Instant>,
     /// Bytes held of each that only its end proves.
     held: u64,
     moved: (mpsc::Sender<u64>, mpsc::Receiver<u64>),
@@ -86,6 +103,11 @@ impl Web {
             size: None,
             is_sizing: false,
             pulling: HashMap::new(),
+            kept: HashMap::new(),
+            coming: HashMap::new(),
+            told: None,
+            waits: false,
+            deferred: None,
             held: 0,
             moved: mpsc::channel(REPORTS),
             steps: FuturesUnordered::new(),
@@ -110,9 +132,8 @@ impl Web {
 
     /// Whether something is being read, or soon will be.
     pub(super) fn is_active(&self, now: Instant) -> bool {
-        let begun = self.since.map(|since| now.saturating_duration_since(since));
-        let is_soon = begun.is_some_and(|begun| begun < self.origin.patience() + LATEST);
-        !self.steps.is_empty() || (is_soon && self.usable(now).is_some())
+        let may_begin = self.places.is_empty() || self.usable(now).is_some();
+        !self.steps.is_empty() || (self.waits && may_begin)
     }
 
     /// When an origin is to be asked, if that is to come.
@@ -172,6 +193,7 @@ impl Web {
 
     fn failed(&mut self, place: usize, error: &PullError) {
         let root = self.root;
+        self.told = None;
         tracing::warn!(cid = %root, %error, "a web origin is given up; the fetch goes on with peers");
         let is_passing = matches!(error, PullError::Origin(error) if error.is_passing());
         if let Some(place) = self.places.get_mut(place) {
@@ -191,6 +213,7 @@ impl Web {
 
     /// Stops reading what has come from elsewhere, or will.
     pub(super) fn stop(&mut self, id: u32) {
+        self.kept.remove(&id);
         if let Some(abort) = self.pulling.remove(&id) {
             abort.abort();
         }
@@ -223,7 +246,10 @@ impl Download {
 
     /// Asks a web server for what no peer brings.
     pub(super) fn ask_web(&mut self, now: Instant) {
+        let elsewhere = self.sources.coming(now).map(|(_, bytes)| bytes).max();
+        self.tally.elsewhere(elsewhere.unwrap_or(0));
         if self.web.places.is_empty() {
+            self.web.waits = elsewhere.is_some() && self.is_deferred(now);
             return;
         }
         let usual = self.web.origin.patience();
@@ -232,20 +258,81 @@ impl Download {
         let is_idle = self.schedule.in_flight() == 0 && self.hope.stands_still(now, usual);
         if has_peers && !is_idle && !self.hope.stands_still(now, STANDSTILL) {
             self.web.since = None;
+            self.web.waits = false;
             return;
         }
         let since = *self.web.since.get_or_insert(now);
         let patience = if has_peers { Duration::ZERO } else { usual };
-        if now.saturating_duration_since(since) < patience {
+        self.web.waits = self.leaves_it_to_others(now, since + patience);
+        if self.web.waits {
             return;
         }
         let Some(place) = self.web.usable(now) else { return };
         if self.blobs.is_empty() && self.items.is_empty() {
             self.ask_web_for_size(place);
         } else {
-            self.ask_web_for_blob(place);
+            self.ask_web_for_blob(place, now);
             self.ask_web_for_items(place);
         }
+    }
+
+    /// Whether another node reads the root from an origin, or is to begin before us.
+    ///
+    /// Who is first follows from who takes part (rendezvous hashing), as with the pieces of a source that is spared. One
+    /// who does not begin in time, or does not get on, is not waited for; nor is anybody for ever.
+    fn leaves_it_to_others(&mut self, now: Instant, due: Instant) -> bool {
+        if now < due {
+            return true;
+        }
+        let root = self.root;
+        let mine = schedule::rendezvous(&self.finder.local, root.hash());
+        let is_before = |peer: &PeerId| schedule::rendezvous(peer, root.hash()) > mine;
+        if self.root.kind() == Kind::Directory {
+            // Of its files each node reads others: see `note_coming`.
+            return false;
+        }
+        if self.web.told.is_some() {
+            // Two that began before they knew of each other: one is enough.
+            let is_late = self.web.told.as_ref().is_some_and(|told| told.bytes() > YIELDED);
+            if is_late
+                || !self
+                    .sources
+                    .coming(now)
+                    .any(|(peer, bytes)| bytes > 0 && is_before(&peer))
+            {
+                return false;
+            }
+            self.stop_web();
+        }
+        if self.sources.coming(now).next().is_some() {
+            return self.is_deferred(now);
+        }
+        let before = self.finder.known.lately(root, now, TAKES_PART);
+        let before = u32::try_from(before.iter().filter(|peer| is_before(peer)).count()).unwrap_or(u32::MAX);
+        now < due + STEP * before.min(MAX_STEPS)
+    }
+
+    /// Notes that a peer is reading a blob below the root.
+    pub(super) fn note_coming(&mut self, id: u32) {
+        if self.blobs.contains_key(&id) && !self.web.pulling.contains_key(&id) {
+            self.web.coming.insert(id, Instant::now());
+        }
+    }
+
+    /// Whether others have not been waited for too long.
+    fn is_deferred(&mut self, now: Instant) -> bool {
+        let deferred = *self.web.deferred.get_or_insert(now);
+        now.saturating_duration_since(deferred) < self.web.origin.max_wait()
+    }
+
+    /// Leaves everything to others; what came stays.
+    fn stop_web(&mut self) {
+        self.web.told = None;
+        self.web.opened = None;
+        for (_, pull) in self.web.pulling.drain() {
+            pull.abort();
+        }
+        self.tally.undone(std::mem::take(&mut self.web.held));
     }
 
     fn ask_web_for_size(&mut self, place: usize) {
@@ -257,26 +344,36 @@ impl Download {
             return;
         };
         web.is_sizing = true;
+        web.told = Some(self.finder.pulls.begin(web.root.hash()));
         web.push(None, async move { Step::Sized(place, pull.open().await) });
     }
 
     /// One at a time: its parts are read side by side.
-    fn ask_web_for_blob(&mut self, place: usize) {
+    fn ask_web_for_blob(&mut self, place: usize, now: Instant) {
         if self.blobs.keys().any(|id| self.web.pulling.contains_key(id)) {
             return;
         }
         let found = self.blobs.iter().find_map(|(id, state)| {
+            let told = self.web.coming.get(id);
+            if told.is_some_and(|told| now.saturating_duration_since(*told) < COMING) {
+                return None;
+            }
             let pull = self.web.pull(place, state.cid)?;
             Some((*id, pull, state))
         });
         let Some((id, pull, state)) = found else { return };
+        let kept = self.web.kept.entry(id).or_default().clone();
         let wanted = Wanted {
             hash: state.cid.hash(),
             expected: state.expected,
             max: state.max,
             goal: state.goal.clone(),
-            fetch: state.fetch.clone(),
+            fetch: state.fetch.clone().or_else(|| kept.get().cloned()),
+            kept,
         };
+        if self.web.told.is_none() {
+            self.web.told = Some(self.finder.pulls.begin(state.cid.hash()));
+        }
         let of_root = self
             .web
             .opened
@@ -308,13 +405,17 @@ impl Download {
             Step::Moved(bytes) => {
                 self.hope.moved(now);
                 self.web.held += bytes;
+                if let Some(told) = &self.web.told {
+                    told.moved(bytes);
+                }
                 self.tally.done(bytes);
                 self.tally.fetched_from_web(bytes);
             }
             Step::Sized(place, Ok((body, size))) => {
                 self.web.is_sizing = false;
                 self.web.size = Some(size);
-                self.web.opened = Some((place, body, size));
+                // Left to others meanwhile, it is asked for again should they fail.
+                self.web.opened = self.web.told.is_some().then_some((place, body, size));
                 self.hope.moved(now);
                 self.ready.push_back(Event::Claimed);
             }
@@ -323,12 +424,18 @@ impl Download {
                 self.web_failed(place, error)?;
             }
             Step::Blob(place, id, pulled) => {
+                self.web.told = None;
+                self.web.coming.remove(&id);
                 self.web.pulling.remove(&id);
                 let held = std::mem::take(&mut self.web.held);
                 match pulled {
-                    Ok(fetch) => self.on_pulled(id, fetch),
+                    Ok(fetch) => {
+                        self.web.kept.remove(&id);
+                        self.on_pulled(id, fetch);
+                    }
                     Err(error) => {
                         if matches!(error, PullError::Wrong(_)) {
+                            self.web.kept.remove(&id);
                             self.tally.undone(held);
                         }
                         self.web_failed(place, error)?;

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cardume_content::PieceSet;
+use cardume_content::{Hash, PieceSet};
 use libp2p_identity::PeerId;
 
 use self::{
@@ -118,6 +118,17 @@ struct Sent {
     /// Requests of its peer on their way when it went out, itself included.
     share: usize,
     overdue: bool,
+}
+
+/// A peer's place in the order of those who take part in one blob: the same wherever it is worked out.
+pub fn rendezvous(peer: &PeerId, hash: Hash) -> u64 {
+    crowd::key(peer, salt(hash))
+}
+
+/// The same at every node, and another for every blob.
+pub(crate) fn salt(hash: Hash) -> u64 {
+    let first = hash.as_bytes().first_chunk();
+    first.map_or(0, |salt| u64::from_le_bytes(*salt))
 }
 
 /// The requests of one fetch over all its peers.

@@ -130,3 +130,56 @@ async fn files_of_a_directory_come_from_below_its_origin() {
     assert_eq!(std::fs::read(near.path("got/a b/large")).unwrap(), large);
     assert_eq!(std::fs::read(near.path("got/small")).unwrap(), b"small");
 }
+
+/// Nodes near a web server, all of which know each other.
+async fn crowd(web: &Web, count: usize) -> Vec<Node> {
+    let nodes = futures::future::join_all((0..count).map(|_| node_near(web))).await;
+    for (number, node) in nodes.iter().enumerate() {
+        for other in nodes.iter().skip(number + 1) {
+            node.meet(&other.address).await;
+        }
+    }
+    nodes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_reads_about_one_copy_from_the_origin() {
+    let (web, cid, bytes) = web(24 * MIB);
+    web.behave(Manner::Slow(8 * MIB as u64));
+    let nodes = crowd(&web, 4).await;
+    let fetches = nodes.iter().map(|node| get(node, &web, cid));
+    for (fetched, node) in futures::future::join_all(fetches).await.into_iter().zip(&nodes) {
+        fetched.unwrap();
+        assert_eq!(std::fs::read(node.path("got")).unwrap(), bytes);
+    }
+    let copies = web.sent() as f64 / bytes.len() as f64;
+    assert!(copies <= 1.25, "the origin sent {copies} copies");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_takes_over_from_a_node_that_goes_away() {
+    let (web, cid, bytes) = web(8 * MIB);
+    web.behave(Manner::Slow(MIB as u64));
+    let nodes = crowd(&web, 3).await;
+    let begin = |node: Node| {
+        let fetch = node.exchange.fetch(request(&node, &web, cid, "/file", &[]));
+        (node, fetch)
+    };
+    let mut begun: Vec<_> = nodes.into_iter().map(begin).collect();
+    let reading = begun.iter().zip(0..).map(|((_, fetch), number)| {
+        let mut progress = fetch.progress();
+        Box::pin(async move {
+            progress.wait_for(|now| now.origin > 0).await.unwrap();
+            number
+        })
+    });
+    let (reader, ..) = futures::future::select_all(reading).await;
+    web.behave(Manner::Honest);
+    let (node, fetch) = begun.remove(reader);
+    node.stop().await;
+    drop(fetch);
+    for (node, fetch) in begun {
+        finish(fetch).await.unwrap();
+        assert_eq!(std::fs::read(node.path("got")).unwrap(), bytes);
+    }
+}

@@ -8,6 +8,7 @@
 //! [4]                               NotFound
 //! [5, milliseconds]                 Busy
 //! [6]                               Denied
+//! [7, bytes]                        Coming
 //! ```
 use std::{fmt, io, ops::Range, time::Duration};
 
@@ -37,6 +38,7 @@ const SWARM: u64 = 3;
 const NOT_FOUND: u64 = 4;
 const BUSY: u64 = 5;
 const DENIED: u64 = 6;
+const COMING: u64 = 7;
 
 const BLOB: u64 = 0;
 const ABSENT: u64 = 1;
@@ -69,6 +71,7 @@ pub(super) fn encode(response: &Response) -> io::Result<Vec<u8>> {
             serde_ipld_dagcbor::to_vec(&(BUSY, retry_after.min(&MAX_RETRY).as_millis() as u64))
         }
         Response::Denied => serde_ipld_dagcbor::to_vec(&(DENIED,)),
+        Response::Coming { bytes } => serde_ipld_dagcbor::to_vec(&(COMING, bytes)),
     }
     .map_err(refused)
 }
@@ -79,6 +82,7 @@ fn check(response: &Response) -> Result<(), &'static str> {
         Response::Slices { size, slices } => (*size, slices.len(), MAX_RANGES),
         Response::Many { items } => (0, items.len(), MAX_MANY),
         Response::Have { size, .. } => (*size, 0, 0),
+        Response::Coming { bytes } => (*bytes, 0, 0),
         Response::Swarm { .. } | Response::NotFound | Response::Busy { .. } | Response::Denied => (0, 0, 0),
     };
     if response.payload_len() > MAX_PAYLOAD {
@@ -215,6 +219,9 @@ impl<'de> de::Visitor<'de> for Visitor {
                 Response::Busy { retry_after }
             }
             DENIED => Response::Denied,
+            COMING => Response::Coming {
+                bytes: size(field(&mut seq)?)?,
+            },
             kind => {
                 return Err(de::Error::custom(format_args!(
                     "responses of kind {kind} are not known"

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use cardume_api::{Client, ClientError, Code, Mode, NewShare, Outcome, Shared};
+use cardume_content::{Cid, Hash, Link, link::ParseLinkError};
 use clap::Args;
 
 use super::{upload, wait};
@@ -22,6 +23,7 @@ use crate::{
 #[command(after_help = "Examples:\n  \
     cardume share film.mkv\n  \
     cardume share --copy --name holiday ~/Pictures/2026\n  \
+    cardume share --origin https://dl.example.org/image.iso image.iso\n  \
     cardume --json share *.iso | jq -r .link\n\n\
     Prints two lines for each path: the CID and the link to send to others. Content ids look like\n\
     IPFS CIDs, but IPFS does not serve them.")]
@@ -38,6 +40,16 @@ pub(crate) struct Options {
     /// Show the link as a QR code too
     #[arg(long)]
     qr: bool,
+    /// Where it is on the web, for the link: of a file the file itself, or with / at the end what it is in; of a
+    /// directory what its entries are in. May be given again
+    #[arg(long, value_name = "URL", value_parser = origin)]
+    origin: Vec<String>,
+}
+
+/// What a link takes for an origin.
+fn origin(text: &str) -> Result<String, ParseLinkError> {
+    Link::new(Cid::blob(Hash::of(b""))).add_origin(text)?;
+    Ok(text.to_owned())
 }
 
 pub(super) async fn run(reach: Reach<'_>, options: Options) -> anyhow::Result<()> {
@@ -68,9 +80,16 @@ pub(super) async fn run(reach: Reach<'_>, options: Options) -> anyhow::Result<()
 
 async fn all(client: &Client, options: &Options, out: &Out) -> anyhow::Result<()> {
     for path in &options.paths {
-        let shared = one(client, &absolute(path), options, out)
+        let mut shared = one(client, &absolute(path), options, out)
             .await
             .with_context(|| format!("cannot share {}", path.display()))?;
+        if !options.origin.is_empty() {
+            let mut link: Link = shared.link.parse()?;
+            for origin in &options.origin {
+                link.add_origin(origin)?;
+            }
+            shared.link = link.to_string();
+        }
         tell(&shared, options.qr, out)?;
     }
     Ok(())
