@@ -31,8 +31,9 @@ use crate::{
 /// Commands that wait for the swarm; more callers than these wait for room.
 const MAILBOX: usize = 256;
 
-/// How often a connection is pinged; after three pings in a row without an answer it is closed.
-const PING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(15);
+/// How often a connection is pinged; after three pings in a row without an answer it is closed. The transport closes it
+/// sooner if nothing at all comes for ten seconds after that.
+const PING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
 /// How long a peer may take to answer a ping.
 const PING_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 

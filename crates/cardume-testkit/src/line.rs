@@ -2,7 +2,7 @@
 //!
 //! Over TCP the two ends of a connection speak with the line, not with each other, so its congestion control sees
 //! no delay: what is tried are the windows and the requests above it. Over UDP the datagrams themselves are late,
-//! and lost where they would have to queue for more than a round trip.
+//! and lost where they would have to queue for more than a round trip, or are larger than Ethernet's.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -28,6 +28,8 @@ const KERNEL_QUEUE: usize = 16 << 20;
 const BURST: usize = 24;
 /// The pause after them.
 const PAUSE: Duration = Duration::from_micros(150);
+/// The largest payload of a datagram that fits into a packet of 1,500 bytes.
+const DATAGRAM: usize = 1_472;
 /// How long a waiting thread takes to notice that the line is gone.
 const NOTICE: Duration = Duration::from_millis(200);
 
@@ -61,6 +63,7 @@ struct Way {
     free: Mutex<Instant>,
     carried: AtomicU64,
     lost: AtomicU64,
+    is_cut: AtomicBool,
 }
 
 impl Line {
@@ -112,7 +115,14 @@ impl Carrier {
         both.iter().map(|way| way.carried.load(Ordering::Relaxed)).sum()
     }
 
-    /// Datagrams lost so far, because too many were waiting.
+    /// Lets nothing through any more, either way, and says nothing of it to either side.
+    pub fn cut(&self) {
+        for way in [&self.ways.out, &self.ways.back] {
+            way.is_cut.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Datagrams lost so far, because too many were waiting or they were too large.
     pub fn lost(&self) -> u64 {
         let both = [&self.ways.out, &self.ways.back];
         both.iter().map(|way| way.lost.load(Ordering::Relaxed)).sum()
@@ -135,6 +145,7 @@ impl Ways {
                 free: Mutex::new(Instant::now()),
                 carried: AtomicU64::new(0),
                 lost: AtomicU64::new(0),
+                is_cut: AtomicBool::new(false),
             })
         };
         Self {
@@ -150,6 +161,10 @@ impl Ways {
 }
 
 impl Way {
+    fn is_cut(&self) -> bool {
+        self.is_cut.load(Ordering::Relaxed)
+    }
+
     /// When the last of so many bytes arrives; `None` if they would have to wait for more than a round trip.
     fn admit(&self, bytes: usize) -> Option<Instant> {
         let now = Instant::now();
@@ -191,6 +206,9 @@ fn carry(mut from: TcpStream, mut to: TcpStream, way: Arc<Way>) {
     std::thread::spawn(move || {
         let mut buffer = vec![0; CHUNK];
         while let Ok(length @ 1..) = from.read(&mut buffer) {
+            if way.is_cut() {
+                continue;
+            }
             let due = loop {
                 match way.admit(length) {
                     Some(due) => break due,
@@ -272,8 +290,10 @@ fn far_end(
 }
 
 fn hand_on(way: &Way, queue: &SyncSender<Late>, bytes: &[u8]) {
-    let taken = way
-        .admit(bytes.len())
+    let passes = bytes.len() <= DATAGRAM && !way.is_cut();
+    let taken = passes
+        .then(|| way.admit(bytes.len()))
+        .flatten()
         .map(|due| queue.try_send((due, bytes.to_vec())));
     if !matches!(taken, Some(Ok(()))) {
         way.lost.fetch_add(1, Ordering::Relaxed);
@@ -353,5 +373,26 @@ mod tests {
             client.send_to(&[0; 1000], carrier.at).unwrap();
         }
         assert!(carrier.lost() > 0);
+    }
+
+    #[test]
+    fn nothing_passes_a_line_that_is_cut_nor_a_datagram_that_is_too_large() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        server.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let carrier = LINE.udp(server.local_addr().unwrap()).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.send_to(&[1; DATAGRAM + 1], carrier.at).unwrap();
+        client.send_to(&[2; DATAGRAM], carrier.at).unwrap();
+        let mut buffer = [0; 2 * DATAGRAM];
+        server.recv_from(&mut buffer).unwrap();
+        assert_eq!(buffer[0], 2);
+        carrier.cut();
+        let lost = carrier.lost();
+        client.send_to(&[3], carrier.at).unwrap();
+        let patience = Instant::now();
+        while carrier.lost() == lost && patience.elapsed() < Duration::from_secs(10) {
+            std::thread::yield_now();
+        }
+        assert_eq!(carrier.lost(), lost + 1);
     }
 }

@@ -14,6 +14,7 @@ mod quic;
 mod security;
 mod tcp;
 mod tls;
+mod watched;
 mod yamux;
 
 use std::time::Duration;

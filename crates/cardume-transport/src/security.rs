@@ -9,7 +9,7 @@ use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, 
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_noise as noise;
 
-use crate::{buffered::Buffered, tls};
+use crate::{buffered::Buffered, tls, watched::Watched};
 
 /// The name of the TLS handshake on the wire.
 const TLS: &str = "/tls/1.0.0";
@@ -43,8 +43,11 @@ pub(crate) struct Security {
     noise: noise::Config,
 }
 
+/// What lies below the encryption.
+type Socket<C> = Buffered<Watched<C>>;
+
 /// What is written to it arrives encrypted at a peer that is known.
-pub(crate) type Secured<C> = Either<tls::Stream<Buffered<C>>, noise::Output<Buffered<C>>>;
+pub(crate) type Secured<C> = Either<tls::Stream<Socket<C>>, noise::Output<Socket<C>>>;
 
 impl Security {
     pub(crate) fn new(key: &Keypair) -> Result<Self, BuildError> {
@@ -74,7 +77,7 @@ where
     type Future = BoxFuture<'static, Result<Self::Output, SecurityError>>;
 
     fn upgrade_inbound(self, socket: C, chosen: &'static str) -> Self::Future {
-        let socket = Buffered::new(socket);
+        let socket = Buffered::new(Watched::new(socket));
         if chosen == TLS {
             async move { Ok(tls(self.tls.accept(socket).await?)) }.boxed()
         } else {
@@ -96,7 +99,7 @@ where
     type Future = BoxFuture<'static, Result<Self::Output, SecurityError>>;
 
     fn upgrade_outbound(self, socket: C, chosen: &'static str) -> Self::Future {
-        let socket = Buffered::new(socket);
+        let socket = Buffered::new(Watched::new(socket));
         if chosen == TLS {
             async move { Ok(tls(self.tls.connect(socket).await?)) }.boxed()
         } else {
@@ -109,10 +112,10 @@ where
     }
 }
 
-fn tls<C>((peer, stream): (PeerId, tls::Stream<Buffered<C>>)) -> (PeerId, Secured<C>) {
+fn tls<C>((peer, stream): (PeerId, tls::Stream<Socket<C>>)) -> (PeerId, Secured<C>) {
     (peer, Either::Left(stream))
 }
 
-fn noise<C>((peer, stream): (PeerId, noise::Output<Buffered<C>>)) -> (PeerId, Secured<C>) {
+fn noise<C>((peer, stream): (PeerId, noise::Output<Socket<C>>)) -> (PeerId, Secured<C>) {
     (peer, Either::Right(stream))
 }

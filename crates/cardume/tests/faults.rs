@@ -2,15 +2,17 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
 use cardume_testkit::{
     daemon::{Daemon, Home},
     files, flood,
+    line::Line,
     patience::{self, until},
 };
 
@@ -245,4 +247,49 @@ fn whoever_connects_and_says_nothing_is_hung_up_on() -> anyhow::Result<()> {
 /// A home at an address of its own, which its QUIC connections come from.
 fn at(ip: &str) -> anyhow::Result<Home> {
     Ok(Home::new(PROGRAM)?.set(format!(r#"listen.addresses=["/ip4/{ip}/udp/0/quic-v1"]"#)))
+}
+
+/// A line that takes long enough for the content to be cut while it comes.
+const LINE: Line = Line {
+    round_trip: Duration::from_millis(10),
+    rate: 20 << 20,
+};
+
+/// A fetch whose path dies goes on over another one to the same peer.
+fn goes_on_elsewhere(dies_over_tcp: bool) -> anyhow::Result<()> {
+    const SIZE: u64 = 32 << 20;
+    let (giver, cid, _) = giver(SIZE)?;
+    let taker = Home::new(PROGRAM)?.start()?;
+    let way = giver.address(dies_over_tcp)?;
+    let at = |text: &str| -> anyhow::Result<SocketAddr> {
+        let port = text.split('/').nth(4).context("a port")?;
+        Ok(SocketAddr::from(([127, 0, 0, 1], port.parse()?)))
+    };
+    let line = match dies_over_tcp {
+        true => LINE.tcp(at(&way)?)?,
+        false => LINE.udp(at(&way)?)?,
+    };
+    let port = way.split('/').nth(4).context("a port")?;
+    let through = way.replace(port, &line.at.port().to_string());
+    let mut get = begin_get(&taker, &cid, &through)?;
+    until("some of the file", || {
+        Ok(done(&taker)? > SIZE / 8 || get.try_wait()?.is_some())
+    })?;
+    // Where else the peer is, the taker has learnt from it.
+    line.cut();
+    let began = Instant::now();
+    let status = patience::ended(&mut get)?;
+    ensure!(status.success(), "{status}, after {:?}", began.elapsed());
+    ensure!(files_equal(&giver, &taker)?, "the file is right");
+    Ok(())
+}
+
+#[test]
+fn a_fetch_goes_on_when_its_path_over_quic_dies() -> anyhow::Result<()> {
+    goes_on_elsewhere(false)
+}
+
+#[test]
+fn a_fetch_goes_on_when_its_path_over_tcp_dies() -> anyhow::Result<()> {
+    goes_on_elsewhere(true)
 }
