@@ -1,12 +1,11 @@
 //! What leaves a host: a packet capture in its network namespace.
 
-use std::{fs::File, net::IpAddr, os::fd::OwnedFd};
+use std::{net::IpAddr, os::fd::OwnedFd};
 
 use anyhow::Context;
-use rustix::{
-    net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, recv, socket_with},
-    thread::{LinkNameSpaceType, move_into_link_name_space},
-};
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, recv, socket_with};
+
+use crate::hosts;
 
 /// `ETH_P_ALL` in network byte order (if_ether.h): every frame, in and out.
 const ALL_FRAMES: u32 = 0x0003_u16.to_be() as u32;
@@ -44,11 +43,7 @@ pub enum Frame {
 impl Capture {
     /// Begins in the network namespace called `namespace`.
     pub(crate) fn begin(namespace: &str) -> anyhow::Result<Self> {
-        let namespace = File::open(format!("/var/run/netns/{namespace}")).context("network namespace")?;
-        // A namespace belongs to a thread: this one enters, opens the socket, and ends.
-        let socket = std::thread::spawn(move || -> anyhow::Result<OwnedFd> {
-            use std::os::fd::AsFd;
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        let socket = hosts::within(namespace, || {
             let protocol = Protocol::from_raw(ALL_FRAMES.try_into().context("a protocol is not 0")?);
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             Ok(socket_with(
@@ -57,9 +52,7 @@ impl Capture {
                 flags,
                 Some(protocol),
             )?)
-        })
-        .join()
-        .expect("opening a socket does not panic")?;
+        })?;
         Ok(Self { socket })
     }
 

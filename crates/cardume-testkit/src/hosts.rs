@@ -1,11 +1,15 @@
 //! Hosts on one machine: network namespaces on a switch of their own.
 
 use std::{
+    fs::File,
+    net::UdpSocket,
+    os::fd::AsFd,
     process::{Command, Output},
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::{Context, bail};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// A switch with hosts on it, cut off from the machine's own network. Gone when dropped.
 pub struct Lan {
@@ -20,8 +24,10 @@ pub struct Host {
     namespace: String,
     /// Its address on the switch.
     pub ip: String,
-    /// The router that its default route names; nobody is there.
+    /// What its default route names: the router of its network, if it has one.
     gateway: String,
+    switch: String,
+    port: String,
 }
 
 /// Whether hosts can be made here; says loudly why not, so that a skipped test is seen.
@@ -67,32 +73,40 @@ impl Lan {
     pub fn host(&mut self) -> anyhow::Result<Host> {
         self.hosts += 1;
         let number = self.hosts;
-        let namespace = format!("{}h{number}", self.name);
-        let (port, address) = (format!("p{number}"), format!("{}.{number}", self.prefix));
-        ip(&["netns", "add", &namespace])?;
         let host = Host {
-            namespace,
-            ip: address,
-            gateway: format!("{}.254", self.prefix),
+            namespace: format!("{}h{number}", self.name),
+            ip: format!("{}.{number}", self.prefix),
+            gateway: self.gateway(),
+            switch: self.name.clone(),
+            port: format!("p{number}"),
         };
-        self.inside(&[
-            "link",
-            "add",
-            &port,
+        ip(&["netns", "add", &host.namespace])?;
+        host.ip(&["link", "set", "lo", "up"])?;
+        self.plug(&host, &host.port, "eth0", &host.ip)?;
+        host.ip(&["route", "add", "default", "via", &host.gateway])?;
+        Ok(host)
+    }
+
+    /// The address at which hosts expect a router.
+    pub(crate) fn gateway(&self) -> String {
+        format!("{}.254", self.prefix)
+    }
+
+    /// Gives `host` an interface on the switch.
+    pub(crate) fn plug(&self, host: &Host, port: &str, interface: &str, address: &str) -> anyhow::Result<()> {
+        let peer = [
             "type",
             "veth",
             "peer",
             "name",
-            "eth0",
+            interface,
             "netns",
             &host.namespace,
-        ])?;
-        self.inside(&["link", "set", &port, "master", "switch", "up"])?;
-        host.ip(&["link", "set", "lo", "up"])?;
-        host.ip(&["addr", "add", &format!("{}/24", host.ip), "dev", "eth0"])?;
-        host.ip(&["link", "set", "eth0", "up"])?;
-        host.ip(&["route", "add", "default", "via", &host.gateway])?;
-        Ok(host)
+        ];
+        self.inside(&[&["link", "add", port], &peer[..]].concat())?;
+        self.inside(&["link", "set", port, "master", "switch", "up"])?;
+        host.ip(&["addr", "add", &format!("{address}/24"), "dev", interface])?;
+        host.ip(&["link", "set", interface, "up"])
     }
 
     fn inside(&self, arguments: &[&str]) -> anyhow::Result<()> {
@@ -117,6 +131,11 @@ impl Host {
         command
     }
 
+    /// A socket of this host for datagrams, at `port`.
+    pub fn udp(&self, port: u16) -> anyhow::Result<UdpSocket> {
+        within(&self.namespace, move || Ok(UdpSocket::bind(("0.0.0.0", port))?))
+    }
+
     /// Takes the host off the switch, or puts it back.
     pub fn set_link(&self, up: bool) -> anyhow::Result<()> {
         self.ip(&["link", "set", "eth0", if up { "up" } else { "down" }])?;
@@ -127,14 +146,34 @@ impl Host {
         Ok(())
     }
 
+    /// Cuts the host off, or lets it back: its interface stays up, and nothing passes the port of its switch.
+    pub fn set_partitioned(&self, partitioned: bool) -> anyhow::Result<()> {
+        let state = if partitioned { "down" } else { "up" };
+        ip(&["-n", &self.switch, "link", "set", &self.port, state])
+    }
+
     /// Begins to record what passes its interfaces.
     pub fn capture(&self) -> anyhow::Result<crate::capture::Capture> {
         crate::capture::Capture::begin(&self.namespace)
     }
 
-    fn ip(&self, arguments: &[&str]) -> anyhow::Result<()> {
+    pub(crate) fn ip(&self, arguments: &[&str]) -> anyhow::Result<()> {
         ip(&[&["-n", &self.namespace], arguments].concat())
     }
+}
+
+/// Runs `open` in a network namespace; what it opens stays there.
+pub(crate) fn within<T: Send + 'static>(
+    namespace: &str,
+    open: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    let namespace = File::open(format!("/var/run/netns/{namespace}")).context("network namespace")?;
+    // A namespace belongs to a thread: this one enters, opens, and ends.
+    let inside = std::thread::spawn(move || {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        open()
+    });
+    inside.join().expect("opening a socket does not panic")
 }
 
 fn ip(arguments: &[&str]) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod files;
 pub mod flood;
 pub mod hosts;
+pub mod internet;
 pub mod liar;
 pub mod line;
 pub mod patience;
