@@ -14,6 +14,7 @@ mod content;
 mod event;
 mod fetch;
 mod kad;
+mod nat;
 mod operation;
 mod peer;
 mod problem;
@@ -30,6 +31,7 @@ pub use self::{
     event::{Event, PeerChange},
     fetch::{Fetched, NewFetch},
     kad::{Kad, Provider},
+    nat::{Nat, Reachable, Relay, RelayState, TestedAddress, Upnp},
     operation::{Failure, Kind, Operation, Outcome, Phase, Progress, Source, State},
     peer::{BlockedPeer, NewPeer, Path, Peer, PeerDetails, Ping},
     problem::{Code, Problem},

@@ -17,6 +17,9 @@ pub struct Peer {
     pub agent: Option<String>,
     /// Direct, or through a relay.
     pub path: Path,
+    /// Whether it is direct since a relay was there to arrange it.
+    #[serde(default)]
+    pub punched: bool,
     /// `quic`, `tcp`, `websocket`, `memory` or `other`.
     pub transport: String,
     /// Milliseconds to it and back.
@@ -40,7 +43,7 @@ pub struct PeerDetails {
     pub name: Option<String>,
     /// Whether this node refuses it.
     pub blocked: bool,
-    /// Its oldest connection; none when it is not connected.
+    /// Its best connection; none when it is not connected.
     pub connection: Option<Peer>,
     /// Connections with it.
     pub connections: u32,

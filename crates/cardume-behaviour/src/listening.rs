@@ -14,6 +14,8 @@ impl Listening {
     /// Takes in what the swarm tells a behaviour; events about anything else change nothing.
     pub fn on_swarm_event(&mut self, event: &FromSwarm<'_>) {
         match event {
+            // What a relay says of itself says nothing of the links that we are on.
+            FromSwarm::NewListenAddr(NewListenAddr { addr, .. }) if is_relayed(addr) => {}
             FromSwarm::NewListenAddr(NewListenAddr { listener_id, addr }) => {
                 let new = (*listener_id, (*addr).clone());
                 if !self.addresses.contains(&new) {
@@ -39,15 +41,18 @@ impl Listening {
     /// Never true of a name, of what is behind a relay, of loopback addresses, and of link-local IPv6
     /// addresses, which are in the same /64 on every link.
     pub fn is_on_link(&self, address: &Multiaddr) -> bool {
-        let relayed = || address.iter().any(|part| matches!(part, Protocol::P2pCircuit));
         Subnet::of(address).is_some_and(|theirs| {
-            !relayed()
+            !is_relayed(address)
                 && self
                     .addresses
                     .iter()
                     .any(|(_, ours)| Subnet::of(ours) == Some(theirs))
         })
     }
+}
+
+fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::P2pCircuit))
 }
 
 /// What a link commonly has: how long its prefix really is, a listen address does not say.
@@ -142,6 +147,13 @@ mod tests {
             assert!(!listening.is_on_link(&address(text)), "{text}");
         }
         assert!(!listening.is_on_link(&address("/ip6/::9/tcp/1")));
+    }
+
+    #[test]
+    fn a_place_at_a_relay_is_on_no_link() {
+        let relay = "/ip4/192.168.1.5/tcp/1/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
+        let listening = listening(&[&format!("{relay}/p2p-circuit")]);
+        assert!(!listening.is_on_link(&address("/ip4/192.168.1.6/tcp/9")));
     }
 
     #[test]

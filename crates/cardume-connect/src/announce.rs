@@ -9,7 +9,7 @@ use cardume_behaviour::Onlooker;
 use libp2p_core::Multiaddr;
 use libp2p_swarm::{FromSwarm, ToSwarm};
 
-use crate::address::{bare, is_dialable};
+use crate::address::{bare, is_dialable, is_relayed};
 
 /// Confirms configured and listen addresses as external.
 ///
@@ -39,11 +39,12 @@ impl Onlooker for Announce {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
-            FromSwarm::NewListenAddr(new) if is_dialable(new.addr) => {
+            // A place at a relay is confirmed by who asked for it, and goes with it.
+            FromSwarm::NewListenAddr(new) if is_dialable(new.addr) && !is_relayed(new.addr) => {
                 self.pending
                     .push_back(ToSwarm::ExternalAddrConfirmed(bare(new.addr)));
             }
-            FromSwarm::ExpiredListenAddr(expired) => {
+            FromSwarm::ExpiredListenAddr(expired) if !is_relayed(expired.addr) => {
                 let address = bare(expired.addr);
                 if !self.configured.contains(&address) {
                     self.pending.push_back(ToSwarm::ExternalAddrExpired(address));

@@ -188,9 +188,11 @@ impl Handle {
 pub struct PeerInfo {
     /// Who it is.
     pub peer: PeerId,
-    /// Where its oldest connection leads.
+    /// Where its best connection leads: the oldest of the most direct ones.
     pub address: Multiaddr,
-    /// Whether we dialled.
+    /// How that one gets there.
+    pub path: Path,
+    /// Whether we dialled it.
     pub outbound: bool,
     /// What it calls its program: escaped, and cut at 128 bytes.
     pub agent: Option<String>,
@@ -202,6 +204,17 @@ pub struct PeerInfo {
     pub connections: u32,
     /// Age of the oldest one.
     pub connected_for: Duration,
+}
+
+/// How a connection gets to its peer; the order is that of preference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Path {
+    /// Straight.
+    Direct,
+    /// Straight, since a connection through a relay was there to arrange it.
+    Punched,
+    /// Through a relay.
+    Relayed,
 }
 
 /// Our own addresses.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use cardume_behaviour::Scope;
-use libp2p_core::{Endpoint, Multiaddr, transport::PortUse};
+use libp2p_core::{Endpoint, Multiaddr, multiaddr::Protocol, transport::PortUse};
 use libp2p_identify as identify;
 use libp2p_identity::{PeerId, PublicKey};
 use libp2p_swarm::{
@@ -17,7 +17,7 @@ use libp2p_swarm::{
     THandlerInEvent, THandlerOutEvent, ToSwarm, behaviour::ConnectionEstablished,
 };
 
-use crate::address::{bare, distance, is_dialable, is_visible};
+use crate::address::{bare, distance, is_dialable, is_relayed, is_visible};
 
 /// Addresses believed of one peer; it could name hundreds in one message, each of which would be dialled.
 const MAX_ADDRESSES: usize = 16;
@@ -27,6 +27,7 @@ type Action = ToSwarm<identify::Event, THandlerInEvent<identify::Behaviour>>;
 struct Connection {
     peer: PeerId,
     distance: Scope,
+    is_dialled: bool,
     /// Addresses passed on already, so that a repeated push costs nobody else anything.
     told: Vec<Multiaddr>,
 }
@@ -79,6 +80,7 @@ impl Scoped {
         let connection = Connection {
             peer: event.peer_id,
             distance,
+            is_dialled: event.endpoint.is_dialer(),
             told: Vec::new(),
         };
         self.connections.insert(event.connection_id, connection);
@@ -130,6 +132,7 @@ impl Scoped {
                 mut info,
             }) => {
                 info.listen_addrs = believable(&info.listen_addrs, from);
+                self.observed(connection_id, &info.observed_addr);
                 self.pass_on(connection_id, peer_id, &info.listen_addrs);
                 // After the addresses, so that whoever hears of the peer can ask where it is.
                 self.pending
@@ -141,10 +144,21 @@ impl Scoped {
                 None
             }
             // What a peer on our own network saw of us says nothing about the outside.
-            ToSwarm::NewExternalAddrCandidate(observed) => (from == Scope::Public
-                && Scope::of(&observed) == Scope::Public)
+            ToSwarm::NewExternalAddrCandidate(observed) => (from == Scope::Public && is_candidate(&observed))
                 .then(|| ToSwarm::NewExternalAddrCandidate(bare(&observed))),
             action => Some(action),
+        }
+    }
+
+    /// Passes on where a peer sees us, if we have dialled it over QUIC: that is where our own socket is seen, whatever
+    /// port a router has put in place of it. The inner behaviour takes such a port for one of TCP, that only one
+    /// connection has, and puts that of our listener in its place.
+    fn observed(&mut self, connection: ConnectionId, observed: &Multiaddr) {
+        let is_ours = |c: &Connection| c.distance == Scope::Public && c.is_dialled;
+        let is_quic = observed.iter().any(|part| matches!(part, Protocol::QuicV1));
+        if self.connections.get(&connection).is_some_and(is_ours) && is_quic && is_candidate(observed) {
+            self.pending
+                .push_back(ToSwarm::NewExternalAddrCandidate(bare(observed)));
         }
     }
 
@@ -161,6 +175,11 @@ impl Scoped {
         }
         connection.told = addresses.to_vec();
     }
+}
+
+/// Whether others may reach us at an address that a peer far away sees us at.
+fn is_candidate(observed: &Multiaddr) -> bool {
+    Scope::of(observed) == Scope::Public && is_dialable(observed) && !is_relayed(observed)
 }
 
 /// The addresses, of those a peer told us, that somebody at its distance can have.

@@ -54,6 +54,8 @@ pub struct Handles {
     pub connect: cardume_connect::Handle,
     /// The DHT, or a closed handle.
     pub kad: cardume_kad::Handle,
+    /// How the node can be reached.
+    pub nat: cardume_nat::Handle,
     /// Bytes of content per peer.
     pub transfer: cardume_transfer::Handle,
     /// How fast content may go.

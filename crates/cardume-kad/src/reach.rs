@@ -8,7 +8,7 @@ use libp2p_swarm::{
     ConnectionId, FromSwarm, NetworkBehaviour as _,
     behaviour::{ExternalAddrConfirmed, ExternalAddrExpired},
 };
-use multiaddr::Multiaddr;
+use multiaddr::{Multiaddr, Protocol};
 
 use crate::{
     address::{Subnet, distance, subnet},
@@ -143,7 +143,7 @@ impl Reach {
             Mode::Server => kad::Mode::Server,
             Mode::Client => kad::Mode::Client,
             Mode::Auto if self.farthest() < Scope::Public => kad::Mode::Server,
-            Mode::Auto if self.external.iter().any(|a| Scope::of(a) == Scope::Public) => kad::Mode::Server,
+            Mode::Auto if self.external.iter().any(is_public) => kad::Mode::Server,
             Mode::Auto => kad::Mode::Client,
         }
     }
@@ -163,6 +163,11 @@ impl Reach {
             }
         }
     }
+}
+
+/// Whether anybody can dial us there; what goes through a relay costs others, and lookups are many.
+fn is_public(address: &Multiaddr) -> bool {
+    Scope::of(address) == Scope::Public && !address.iter().any(|part| part == Protocol::P2pCircuit)
 }
 
 #[cfg(test)]

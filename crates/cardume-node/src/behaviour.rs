@@ -10,6 +10,7 @@ pub(crate) struct Behaviour {
     // First: what it denies, the others never see.
     pub(crate) connect: cardume_connect::Behaviour,
     pub(crate) mdns: Toggle<cardume_mdns::Behaviour>,
+    pub(crate) nat: cardume_nat::Behaviour,
     pub(crate) kad: Toggle<cardume_kad::Behaviour>,
     pub(crate) transfer: cardume_transfer::Behaviour,
 }

@@ -26,6 +26,8 @@ pub struct Config {
     pub network: cardume_membership::Config,
     /// Peers on the local network.
     pub mdns: cardume_mdns::Config,
+    /// Ways to this node, and ways to others.
+    pub nat: cardume_nat::Config,
     /// The distributed hash table.
     pub kad: cardume_kad::Config,
     /// The transfer protocol.

@@ -90,7 +90,13 @@ impl Node {
     fn assemble(config: &Config, home: Home, wired: Wired) -> Result<Self, StartError> {
         let peer = home.key.public().to_peer_id();
         let stop = CancellationToken::new();
-        let mut swarm = swarm::build(&home.key, &config.connect, &wired.gate, wired.behaviour)?;
+        let mut swarm = swarm::build(
+            &home.key,
+            &config.connect,
+            wired.relays,
+            &wired.gate,
+            wired.behaviour,
+        )?;
         swarm::listen(&mut swarm, &config.listen.addresses)?;
         let (exchange, exchange_server) = config.exchange.build(
             home.store.clone(),
@@ -106,6 +112,7 @@ impl Node {
         let handles = cardume_control::Handles {
             connect: wired.connect.clone(),
             kad: wired.kad,
+            nat: wired.nat,
             transfer: wired.transfer,
             rates: wired.rates.clone(),
             exchange: exchange.clone(),

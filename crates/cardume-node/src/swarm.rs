@@ -30,6 +30,7 @@ const HANDLER_BUFFER: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0")
 pub(crate) fn build(
     key: &Keypair,
     config: &cardume_connect::Config,
+    relays: cardume_nat::Transport,
     gate: &cardume_membership::Gate,
     behaviour: Behaviour,
 ) -> Result<Swarm<Behaviour>, StartError> {
@@ -37,8 +38,8 @@ pub(crate) fn build(
         dial: config.dial_timeout.get(),
         accept: config.accept_timeout.get(),
     };
-    let transport =
-        cardume_transport::build(key, timeouts).map_err(|error| StartError::Identity(error.to_string()))?;
+    let transport = cardume_transport::build_with_relays(key, timeouts, relays)
+        .map_err(|error| StartError::Identity(error.to_string()))?;
     // Last, over all of them: no behaviour may meet a peer that the gate has not let through.
     let transport = gate.guard(transport);
     let swarm = swarm::Config::with_tokio_executor()

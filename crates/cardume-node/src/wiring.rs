@@ -17,6 +17,8 @@ pub(crate) struct Wired {
     pub(crate) gate: cardume_membership::Gate,
     pub(crate) connect: cardume_connect::Handle,
     pub(crate) connect_server: cardume_connect::Server,
+    pub(crate) nat: cardume_nat::Handle,
+    pub(crate) relays: cardume_nat::Transport,
     pub(crate) kad: cardume_kad::Handle,
     pub(crate) kad_server: Option<cardume_kad::Server>,
     pub(crate) transfer: cardume_transfer::Handle,
@@ -57,6 +59,11 @@ pub(crate) fn wire(
         tracing::warn!(%error, "no multicast on this host; peers on the local network are not found by themselves");
         None
     });
+    let built = config.nat.build(local).map_err(|error| StartError::Config {
+        key: "nat",
+        reason: error.to_string(),
+    });
+    let (nat_behaviour, nat, relays) = built?;
     let (kad_behaviour, kad, kad_server) = if config.kad.enabled {
         let built = config.kad.build(local, network, database.clone());
         let (behaviour, handle, server) = built.map_err(|error| StartError::Config {
@@ -91,6 +98,7 @@ pub(crate) fn wire(
     let behaviour = Behaviour {
         connect: connect_behaviour,
         mdns: mdns.into(),
+        nat: nat_behaviour,
         kad: kad_behaviour.into(),
         transfer: transfer_behaviour,
     };
@@ -99,6 +107,8 @@ pub(crate) fn wire(
         gate,
         connect,
         connect_server,
+        nat,
+        relays,
         kad,
         kad_server,
         transfer,

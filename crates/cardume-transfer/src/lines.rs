@@ -17,7 +17,12 @@ pub(crate) struct Lines(Arc<Mutex<Open>>);
 
 impl Lines {
     pub(crate) fn opened(&self, event: &ConnectionEstablished<'_>) {
-        let class = Class::of(event.endpoint.get_remote_address());
+        // Who comes to us through a relay has no address that says so.
+        let class = if event.endpoint.is_relayed() {
+            Class::Relay
+        } else {
+            Class::of(event.endpoint.get_remote_address())
+        };
         let mut peers = self.lock();
         peers
             .entry(event.peer_id)

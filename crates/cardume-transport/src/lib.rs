@@ -11,6 +11,7 @@
 mod buffered;
 mod dns;
 mod quic;
+mod relayed;
 mod security;
 mod tcp;
 mod tls;
@@ -19,6 +20,7 @@ mod yamux;
 
 use std::time::Duration;
 
+use futures::{AsyncRead, AsyncWrite};
 use libp2p_core::{
     muxing::StreamMuxerBox,
     transport::{Boxed, Transport as _, timeout::TransportTimeout},
@@ -50,9 +52,37 @@ pub struct Timeouts {
 /// # Errors
 /// When `key` signs no certificate.
 pub fn build(key: &Keypair, timeouts: Timeouts) -> Result<Transport, BuildError> {
+    Ok(limit(direct(key)?, timeouts))
+}
+
+/// Makes the same transports, and one more that goes through relays: `relays` gives streams to a peer through
+/// another one, which are secured and multiplexed like those over TCP.
+///
+/// # Errors
+/// When `key` signs no certificate.
+pub fn build_with_relays<R>(key: &Keypair, timeouts: Timeouts, relays: R) -> Result<Transport, BuildError>
+where
+    R: libp2p_core::Transport + Send + Unpin + 'static,
+    R::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    R::Error: Send + Sync,
+    R::Dial: Send,
+    R::ListenerUpgrade: Send,
+{
+    // First, and above the names: the way to the relay itself is dialled apart.
+    let either = relayed::build(key, relays)?
+        .or_transport(direct(key)?)
+        .map(|either, _| either.into_inner());
+    Ok(limit(either.boxed(), timeouts))
+}
+
+fn direct(key: &Keypair) -> Result<Transport, BuildError> {
     let streams = tcp::build(key)?
         .or_transport(quic::build(key)?)
         .map(|either, _| either.into_inner());
-    let dialling = TransportTimeout::with_outgoing_timeout(dns::build(streams), timeouts.dial);
-    Ok(TransportTimeout::with_ingoing_timeout(dialling, timeouts.accept).boxed())
+    Ok(dns::build(streams).boxed())
+}
+
+fn limit(transport: Transport, timeouts: Timeouts) -> Transport {
+    let dialling = TransportTimeout::with_outgoing_timeout(transport, timeouts.dial);
+    TransportTimeout::with_ingoing_timeout(dialling, timeouts.accept).boxed()
 }

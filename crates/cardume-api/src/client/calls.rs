@@ -5,8 +5,8 @@ use reqwest::Method;
 
 use super::{Client, ClientError, GREETING_TIMEOUT, Place, lines};
 use crate::{
-    BlockedPeer, Code, Entry, File, Kad, NewFetch, NewManifest, NewPeer, NewRoot, NewShare, Operation, Peer,
-    PeerDetails, Ping, Provider, Stat, Status, Uploaded, Version,
+    BlockedPeer, Code, Entry, File, Kad, Nat, NewFetch, NewManifest, NewPeer, NewRoot, NewShare, Operation,
+    Peer, PeerDetails, Ping, Provider, Stat, Status, Uploaded, Version,
 };
 
 /// The node itself.
@@ -32,6 +32,14 @@ impl Client {
     /// When the daemon cannot be asked.
     pub async fn status(&self) -> Result<Status, ClientError> {
         self.get(&["v1", "status"]).await
+    }
+
+    /// How the node can be reached.
+    ///
+    /// # Errors
+    /// When the daemon cannot be asked.
+    pub async fn nat(&self) -> Result<Nat, ClientError> {
+        self.get(&["v1", "nat"]).await
     }
 
     /// The configuration the node runs with.

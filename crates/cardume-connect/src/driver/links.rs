@@ -9,7 +9,7 @@ use libp2p_identify as identify;
 use libp2p_identity::PeerId;
 use libp2p_swarm::{ConnectionClosed, ConnectionId, behaviour::ConnectionEstablished};
 
-use crate::{PeerEvent, PeerInfo, address::bare, text::tame};
+use crate::{Path, PeerEvent, PeerInfo, address::bare, text::tame};
 
 /// Protocols of one peer that are shown; more than any implementation has.
 const MAX_PROTOCOLS: usize = 64;
@@ -17,6 +17,7 @@ const MAX_PROTOCOLS: usize = 64;
 struct Connection {
     id: ConnectionId,
     address: Multiaddr,
+    path: Path,
     outbound: bool,
     since: Instant,
     unanswered: u32,
@@ -45,8 +46,16 @@ impl Links {
     /// Whether it is the first connection with this peer.
     pub(super) fn established(&mut self, event: &ConnectionEstablished<'_>) -> bool {
         let link = self.peers.entry(event.peer_id).or_default();
+        let path = if event.endpoint.is_relayed() {
+            Path::Relayed
+        } else if link.connections.iter().any(|other| other.path == Path::Relayed) {
+            Path::Punched
+        } else {
+            Path::Direct
+        };
         link.connections.push(Connection {
             id: event.connection_id,
+            path,
             address: bare(event.endpoint.get_remote_address()),
             outbound: event.endpoint.is_dialer(),
             since: Instant::now(),
@@ -106,11 +115,13 @@ impl Links {
 
     pub(super) fn peers(&self) -> Vec<PeerInfo> {
         let info = |(peer, link): (&PeerId, &Link)| {
+            let best = link.connections.iter().min_by_key(|connection| connection.path)?;
             let oldest = link.connections.first()?;
             Some(PeerInfo {
                 peer: *peer,
-                address: oldest.address.clone(),
-                outbound: oldest.outbound,
+                address: best.address.clone(),
+                path: best.path,
+                outbound: best.outbound,
                 agent: link.agent.clone(),
                 protocols: link.protocols.clone(),
                 rtt: link.rtt,

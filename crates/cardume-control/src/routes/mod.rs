@@ -7,6 +7,7 @@ mod files;
 mod health;
 mod kad;
 mod metrics;
+mod nat;
 mod node;
 mod operations;
 mod peers;
@@ -79,6 +80,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         peers::routes().into_openapi(),
         kad::routes().into_openapi(),
         rates::routes().into_openapi(),
+        nat::routes().into_openapi(),
     ];
     parts
         .into_iter()
@@ -105,6 +107,7 @@ pub(crate) fn router(parts: Parts) -> Router {
         .merge(node::routes())
         .merge(health::routes())
         .merge(rates::routes())
+        .merge(nat::routes())
         .merge(metrics::routes())
         .merge(operations::routes())
         .merge(shares::routes())

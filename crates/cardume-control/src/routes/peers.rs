@@ -3,7 +3,7 @@ use std::{collections::HashMap, time::Duration};
 
 use axum::{Json, extract::State, http::StatusCode};
 use cardume_api::{BlockedPeer, NewPeer, Path as Reached, Peer, PeerDetails, Ping, Problem};
-use cardume_connect::PeerInfo;
+use cardume_connect::{Path as Way, PeerInfo};
 use cardume_transfer::Traffic;
 use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
@@ -57,15 +57,14 @@ impl Parts {
 }
 
 fn peer(info: PeerInfo, name: Option<String>, traffic: Traffic) -> Peer {
-    let relayed = info.address.iter().any(|part| part == Protocol::P2pCircuit);
     Peer {
         peer_id: info.peer.to_string(),
         name,
-        path: if relayed {
-            Reached::Relayed
-        } else {
-            Reached::Direct
+        path: match info.path {
+            Way::Relayed => Reached::Relayed,
+            Way::Direct | Way::Punched => Reached::Direct,
         },
+        punched: info.path == Way::Punched,
         transport: transport(&info.address).to_owned(),
         address: info.address,
         agent: info.agent,

@@ -76,6 +76,7 @@ impl Daemon {
         let handles = Handles {
             connect,
             kad,
+            nat: cardume_nat::Handle::closed(),
             transfer,
             rates,
             exchange,

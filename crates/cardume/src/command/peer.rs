@@ -179,7 +179,12 @@ fn describe(peer: &PeerDetails) -> String {
                 "connected",
                 &format!("{age} ({}, {side})", count_of(peer.connections)),
             );
-            add("address", &format!("{} ({})", link.address, path(link.path)));
+            let way = if link.punched {
+                "direct, punched"
+            } else {
+                path(link.path)
+            };
+            add("address", &format!("{} ({way})", link.address));
             if let Some(agent) = &link.agent {
                 add("agent", agent);
             }

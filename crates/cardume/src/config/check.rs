@@ -24,6 +24,7 @@ pub(super) fn whole(config: &Config) -> Vec<Problem> {
     peers(config, &mut found);
     limits(config, &mut found);
     rates(config, &mut found);
+    nat(config, &mut found);
     shares(config, &mut found);
     places(config, &mut found);
     found.0
@@ -181,6 +182,12 @@ fn limits(config: &Config, found: &mut Findings) {
     if connect.memory_ceiling < cardume_units::Size::mib(64) {
         let reason = format!("{} is too little to run in", connect.memory_ceiling);
         found.add(&["connect", "memory_ceiling"], reason, Some("at least \"64MiB\""));
+    }
+}
+
+fn nat(config: &Config, found: &mut Findings) {
+    for mistake in config.nat.mistakes() {
+        found.add(&mistake.path(), mistake.to_string(), None);
     }
 }
 
