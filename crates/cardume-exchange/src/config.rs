@@ -31,6 +31,12 @@ pub struct Config {
     /// How long a fetch looks for others once every source it had or was told of has failed for good: lied, no longer has
     /// the content, or cannot be reached at the addresses given. A deadline of the fetch itself goes before.
     pub give_up_after: Duration,
+    /// Bytes of one fetch that may come through relays. What needs more waits for a direct path, or for a source that
+    /// has one.
+    pub max_relayed: Size,
+    /// How long a fetch waits for a direct path when all its sources are behind relays and have more than may come
+    /// through them.
+    pub direct_timeout: Duration,
     /// Bytes of the description of one directory, at most.
     pub max_manifest: Size,
     /// Entries of one directory, at most.
@@ -58,6 +64,8 @@ impl Default for Config {
             find_timeout: Duration::from_secs(30),
             lost_timeout: Duration::from_secs(300),
             give_up_after: Duration::from_secs(5),
+            max_relayed: Size::mib(1),
+            direct_timeout: Duration::from_secs(15),
             max_manifest: Size::mib(16),
             max_directory_entries: 100_000,
             max_tree_entries: 1_000_000,

@@ -93,6 +93,11 @@ impl Tally {
         }
     }
 
+    /// Bytes that are wanted and not here; none while it is not known what is wanted.
+    pub(crate) const fn left(&self) -> u64 {
+        self.now.size.saturating_sub(self.now.done)
+    }
+
     pub(crate) const fn fetched_bytes(&self) -> u64 {
         self.now.fetched
     }

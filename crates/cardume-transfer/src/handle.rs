@@ -138,6 +138,16 @@ impl Handle {
         self.awaited.backlog(peer, more, &download.budgets(), &self.lines)
     }
 
+    /// Whether there is any connection through a relay.
+    pub fn has_relayed(&self) -> bool {
+        self.lines.has_relayed()
+    }
+
+    /// Whether a request to `peer` may go through a relay now: one of its connections does.
+    pub fn is_relayed(&self, peer: &PeerId) -> bool {
+        self.lines.is_relayed(peer)
+    }
+
     /// Tells the bytes of payload received from and sent to each peer since the start.
     ///
     /// Of at most 4,096 peers; those with the least traffic are forgotten.

@@ -9,7 +9,12 @@ use libp2p_identity::PeerId;
 use libp2p_swarm::{ConnectionClosed, ConnectionId, behaviour::ConnectionEstablished};
 
 /// The connections of each peer, with their classes.
-type Open = HashMap<PeerId, Vec<(ConnectionId, Class)>>;
+#[derive(Debug, Default)]
+struct Open {
+    peers: HashMap<PeerId, Vec<(ConnectionId, Class)>>,
+    /// Connections through relays.
+    relayed: usize,
+}
 
 /// Open connections; shared by the driver that notes them and the streams on them.
 #[derive(Debug, Clone, Default)]
@@ -23,17 +28,20 @@ impl Lines {
         } else {
             Class::of(event.endpoint.get_remote_address())
         };
-        let mut peers = self.lock();
-        peers
+        let mut open = self.lock();
+        open.relayed += usize::from(class == Class::Relay);
+        open.peers
             .entry(event.peer_id)
             .or_default()
             .push((event.connection_id, class));
     }
 
     pub(crate) fn closed(&self, event: &ConnectionClosed<'_>) {
-        let mut peers = self.lock();
+        let Open { peers, relayed } = &mut *self.lock();
         if let Some(connections) = peers.get_mut(&event.peer_id) {
-            connections.retain(|(id, _)| *id != event.connection_id);
+            let is_it = |(id, _): &mut (ConnectionId, Class)| *id == event.connection_id;
+            let closed = connections.extract_if(.., is_it);
+            *relayed -= closed.filter(|(_, class)| *class == Class::Relay).count();
             if connections.is_empty() {
                 peers.remove(&event.peer_id);
             }
@@ -42,8 +50,9 @@ impl Lines {
 
     /// The class of one connection.
     pub(crate) fn of_connection(&self, peer: &PeerId, id: ConnectionId) -> Class {
-        let peers = self.lock();
-        let found = peers
+        let open = self.lock();
+        let found = open
+            .peers
             .get(peer)
             .and_then(|all| all.iter().find(|(other, _)| *other == id));
         found.map_or(Class::Wan, |(_, class)| *class)
@@ -51,9 +60,26 @@ impl Lines {
 
     /// The class of a peer, for who does not know the connection: that of its nearest.
     pub(crate) fn of_peer(&self, peer: &PeerId) -> Class {
-        let peers = self.lock();
-        let classes = peers.get(peer).into_iter().flatten().map(|(_, class)| *class);
+        let open = self.lock();
+        let classes = open
+            .peers
+            .get(peer)
+            .into_iter()
+            .flatten()
+            .map(|(_, class)| *class);
         classes.min().unwrap_or(Class::Wan)
+    }
+
+    /// Whether some of what a peer is asked for goes through a relay: any of its connections may carry a request.
+    pub(crate) fn is_relayed(&self, peer: &PeerId) -> bool {
+        let open = self.lock();
+        let mut connections = open.peers.get(peer).into_iter().flatten();
+        connections.any(|(_, class)| *class == Class::Relay)
+    }
+
+    /// Whether there is any connection through a relay.
+    pub(crate) fn has_relayed(&self) -> bool {
+        self.lock().relayed > 0
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {

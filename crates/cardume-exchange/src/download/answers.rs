@@ -37,7 +37,12 @@ impl Download {
                 Refusal::NotFound
             }
             Ok(Response::Denied) => return self.drop_peer(peer, "it denies the content"),
-            Ok(response) => return self.on_response(ticket, peer, ask, response, now),
+            Ok(response) => {
+                if self.finder.transfer.is_relayed(&peer) {
+                    self.relayed.received(response.payload_len());
+                }
+                return self.on_response(ticket, peer, ask, response, now);
+            }
             Err(RequestError::Malformed(reason)) => return self.ban(peer, &reason),
             Err(RequestError::Unsupported) => return self.drop_peer(peer, "it does not speak the protocol"),
             Err(RequestError::Unreachable(reason)) => return self.drop_peer(peer, &reason),

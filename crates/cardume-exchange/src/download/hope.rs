@@ -74,6 +74,7 @@ impl Download {
         }
         let end = match self.forsaken(now, is_alone, is_refused) {
             Some(since) => since.checked_add(self.hope.forsaken_for(self.schedule.has_banned())),
+            None if self.waits_for_a_path() => self.relayed.end(),
             None => self.stuck(is_alone),
         };
         let end = end.unwrap_or_else(|| now + Duration::from_secs(86_400));
@@ -94,6 +95,11 @@ impl Download {
             self.hope.forsaken = Some(now);
         }
         self.hope.forsaken
+    }
+
+    /// Whether nothing more comes unless a direct path opens.
+    fn waits_for_a_path(&self) -> bool {
+        self.relayed.waits() && self.schedule.in_flight() == 0
     }
 
     /// When a download is given up of which nothing is known but that nothing comes.
@@ -119,6 +125,8 @@ impl Download {
             }
         } else if self.schedule.has_banned() {
             FetchError::Corrupt
+        } else if self.relayed.waits() {
+            self.relayed.reason()
         } else if self.sources.was_denied() {
             FetchError::Denied(format!("peers have {cid} and do not give it to this node"))
         } else if is_refused {

@@ -21,7 +21,7 @@ use futures::{
 };
 use libp2p_identity::PeerId;
 
-use self::{check::Checked, hope::Hope, web::Web};
+use self::{check::Checked, hope::Hope, relayed::Relayed, web::Web};
 use crate::{
     Config, FetchError,
     disk::Disk,
@@ -36,6 +36,7 @@ mod check;
 mod hope;
 mod peers;
 mod pull;
+mod relayed;
 mod web;
 
 /// Answers being verified or waiting for it; more stay with their peers.
@@ -127,6 +128,7 @@ pub(crate) struct Download {
     ready: VecDeque<Event>,
     hope: Hope,
     web: Web,
+    relayed: Relayed,
     /// When peers were last asked again for small blobs they did not have.
     forgiven: Instant,
 }
@@ -174,6 +176,7 @@ impl Download {
             cut: FuturesUnordered::new(),
             ready: VecDeque::new(),
             hope: Hope::new(config, deadline),
+            relayed: Relayed::new(config),
             forgiven: Instant::now(),
         }
     }
@@ -263,7 +266,9 @@ impl Download {
             let end = self.end(now)?;
             let wake = self.schedule.wake(now).map_or(end, |wake| wake.min(end));
             let wake = self.web.due(now).map_or(wake, |due| due.min(wake));
-            let wake = wake.min(now + FORGIVE_PAUSE).max(now + Duration::from_millis(1));
+            let wake = wake
+                .min(now + self.look_pause())
+                .max(now + Duration::from_millis(1));
             tokio::select! {
                 biased;
                 Some(checked) = self.checks.next() => self.on_checked(checked?)?,
@@ -273,6 +278,15 @@ impl Download {
                 Some(()) = self.cut.next() => {}
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
+        }
+    }
+
+    /// Time until something is looked at that nothing tells of.
+    fn look_pause(&self) -> Duration {
+        if self.relayed.waits() {
+            relayed::LOOK_PAUSE
+        } else {
+            FORGIVE_PAUSE
         }
     }
 
@@ -291,6 +305,8 @@ impl Download {
         let others = all.load(Ordering::Relaxed).saturating_sub(self.in_flight);
         let room = self.max_in_flight.saturating_sub(others);
         self.schedule.limit(room.max(MIN_IN_FLIGHT));
+        let transfer = &self.finder.transfer;
+        self.relayed.bar(&mut self.schedule, transfer, self.tally.left());
         while self.checks.len() < MAX_CHECKS {
             let transfer = &self.finder.transfer;
             let backlog = |peer: &PeerId| transfer.backlog(peer, PIECE);

@@ -50,6 +50,8 @@ pub(super) struct Peer {
     pub(super) stand: Stand,
     /// Times in a row that it sent us elsewhere.
     sent_elsewhere: u32,
+    /// Whether the way to it is not for as much as is wanted.
+    pub(super) is_barred: bool,
 }
 
 impl Peer {
@@ -67,6 +69,7 @@ impl Peer {
             barren: false,
             stand: Stand::Full,
             sent_elsewhere: 0,
+            is_barred: false,
         }
     }
 
@@ -203,8 +206,12 @@ impl Peer {
         self.quiet_until = Some(self.quiet_until.map_or(until, |old| old.max(until)));
     }
 
-    /// Notes a failure; whether it is still worth asking.
+    /// Notes a failure; whether it is still worth asking. Requests that fail together, as when their connection is
+    /// closed, count once.
     pub(super) fn failed(&mut self, now: Instant) -> bool {
+        if self.strikes > 0 && self.is_quiet(now).is_some() {
+            return true;
+        }
         self.pause(now);
         self.strikes < MAX_STRIKES
     }

@@ -20,6 +20,18 @@ const LONG: Duration = Duration::from_millis(200);
 const END_GAME_TICK: Duration = Duration::from_millis(100);
 
 impl Schedule {
+    /// Notes which peers are not to be asked for content, though they have it: the way to them is not for so much.
+    pub(crate) fn bar(&mut self, is_barred: impl Fn(&PeerId) -> bool) {
+        for (id, peer) in &mut self.peers {
+            peer.is_barred = is_barred(id);
+        }
+    }
+
+    /// Whether there are peers, and none of them is to be asked for content.
+    pub(crate) fn is_barred(&self) -> bool {
+        !self.peers.is_empty() && self.peers.values().all(|peer| peer.is_barred)
+    }
+
     /// The next request to send, if any.
     pub fn next(&mut self, now: Instant) -> Option<Order> {
         self.next_within(now, |_| Backlog::default())
@@ -131,7 +143,7 @@ impl Schedule {
             };
             known.hold_back(backlog(&peer));
             // Our own limits for all peers count unless hardly anything is on its way.
-            if !known.fits() || !(in_flight < AT_LEAST || known.is_in_time()) {
+            if known.is_barred || !known.fits() || !(in_flight < AT_LEAST || known.is_in_time()) {
                 continue;
             }
             match self.pick(&peer, now) {
@@ -197,7 +209,10 @@ impl Schedule {
                 }
                 let asks = |peer: &PeerId| asked.iter().filter_map(late).any(|sent| sent.peer == *peer);
                 let free = self.peers.iter().find(|(peer, known)| {
-                    known.is_free(now, self.bounds.window) && blob.has(peer, piece) && !asks(peer)
+                    !known.is_barred
+                        && known.is_free(now, self.bounds.window)
+                        && blob.has(peer, piece)
+                        && !asks(peer)
                 });
                 if let (Some((peer, _)), Some(size)) = (free, blob.size()) {
                     let blob = *id;

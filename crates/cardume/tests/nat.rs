@@ -1,0 +1,198 @@
+//! Whole daemons behind routers: reached through a relay, and around it where the routers allow.
+
+use std::{
+    fs,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use cardume_testkit::{
+    daemon::{Daemon, Home},
+    files,
+    internet::{self, Internet, Nat},
+    patience,
+};
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_cardume");
+/// How long nothing gets through.
+const PARTITION: Duration = Duration::from_secs(1);
+
+/// A relay, and two nodes behind routers of their own that keep a place there.
+struct Apart {
+    _net: Internet,
+    homes: [internet::Home; 2],
+    relay: Daemon,
+    giver: Daemon,
+    taker: Daemon,
+}
+
+impl Apart {
+    fn new(nat: Nat, set: &[&str]) -> anyhow::Result<Self> {
+        let mut net = Internet::new()?;
+        let host = net.host()?;
+        let relay = quiet(Home::on(PROGRAM, &host)?)
+            .set("nat.relay_server=true")
+            .set("nat.autonat_server=true")
+            .start()?;
+        let relays = format!("nat.relays=[\"{}\"]", relay.address(false)?);
+        let mut homes = [net.home(nat)?, net.home(nat)?];
+        let start = |home: &mut internet::Home| -> anyhow::Result<Daemon> {
+            let node = quiet(Home::on(PROGRAM, &home.host()?)?).set(&relays);
+            set.iter().fold(node, |node, setting| node.set(*setting)).start()
+        };
+        let (giver, taker) = (start(&mut homes[0])?, start(&mut homes[1])?);
+        for node in [&giver, &taker] {
+            patience::until("a place at the relay", || {
+                Ok(node.json(["net", "relays"])?[0]["state"] == "held")
+            })?;
+        }
+        Ok(Self {
+            _net: net,
+            homes,
+            relay,
+            giver,
+            taker,
+        })
+    }
+
+    /// Shares a file of random bytes; its link.
+    fn share(&self, name: &str, size: u64) -> anyhow::Result<String> {
+        files::random_file(&self.giver.path().join(name), size, 1)?;
+        let shared = self.giver.json(["share", name])?;
+        Ok(shared["link"].as_str().context("link")?.to_owned())
+    }
+
+    fn is_there(&self, name: &str) -> anyhow::Result<()> {
+        let same = fs::read(self.giver.path().join(name))? == fs::read(self.taker.path().join(name))?;
+        ensure!(same, "{name} has other bytes");
+        Ok(())
+    }
+
+    /// How the taker reaches the giver.
+    fn connection(&self) -> anyhow::Result<Value> {
+        let peer = self.giver.peer_id()?;
+        let mut shown = self.taker.json(["peer", "show", &peer])?;
+        Ok(shown["connection"].take())
+    }
+}
+
+/// A home whose node finds nobody by itself.
+fn quiet(home: Home) -> Home {
+    home.set("mdns.enabled=false")
+}
+
+#[expect(clippy::print_stderr, reason = "figures to be read")]
+fn tell(what: &str, began: Instant) {
+    eprintln!("{what}: {:.2} s", began.elapsed().as_secs_f64());
+}
+
+#[test]
+fn nodes_behind_routers_meet_at_a_relay_and_go_on_without_it() -> anyhow::Result<()> {
+    if !internet::available() {
+        return Ok(());
+    }
+    let apart = Apart::new(Nat::EndpointIndependent, &[])?;
+    let (note, film) = (apart.share("note", 1000)?, apart.share("film", 32 << 20)?);
+    let began = Instant::now();
+    apart.taker.json(["get", &note])?;
+    tell("something small is there", began);
+    apart.is_there("note")?;
+    // It waits for the direct path, and goes there.
+    apart.taker.json(["get", &film])?;
+    tell("32 MiB are there too", began);
+    apart.is_there("film")?;
+    let connection = apart.connection()?;
+    ensure!(
+        connection["path"] == "direct" && connection["punched"] == true,
+        "{connection}"
+    );
+    let nat = apart.taker.json(["net", "nat"])?;
+    ensure!(
+        nat["reachable"] == "private" || nat["reachable"] == "unknown",
+        "{nat}"
+    );
+    ensure!(nat["punched"] == 1, "{nat}");
+    let relayed = apart.relay.json(["net", "nat"])?;
+    ensure!(relayed["reservations"] == 2, "{relayed}");
+    Ok(())
+}
+
+#[test]
+fn between_symmetric_routers_little_goes_through_the_relay_and_much_only_if_configured() -> anyhow::Result<()>
+{
+    if !internet::available() {
+        return Ok(());
+    }
+    let apart = Apart::new(Nat::Symmetric, &["exchange.direct_timeout=\"1s\""])?;
+    let (note, film) = (apart.share("note", 500_000)?, apart.share("film", 3 << 20)?);
+    apart.taker.json(["get", &note])?;
+    apart.is_there("note")?;
+    let refused = apart.taker.run(["get", &film])?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(refused.status.code() == Some(9), "{}: {said}", refused.status);
+    ensure!(
+        said.contains("relay") && said.contains("exchange.max_relayed"),
+        "{said}"
+    );
+    let connection = apart.connection()?;
+    ensure!(connection["path"] == "relayed", "{connection}");
+    let received = connection["received"].as_u64().context("received")?;
+    ensure!(received < 1_200_000, "{received} bytes went through the relay");
+
+    let Apart {
+        _net,
+        homes,
+        relay,
+        giver,
+        taker,
+    } = apart;
+    let taker = taker.stop()?.0.set("exchange.max_relayed=\"16MiB\"").start()?;
+    let apart = Apart {
+        _net,
+        homes,
+        relay,
+        giver,
+        taker,
+    };
+    apart.taker.json(["get", &film])?;
+    apart.is_there("film")?;
+    ensure!(apart.connection()?["path"] == "relayed", "there is no other way");
+    Ok(())
+}
+
+#[test]
+fn a_transfer_between_routers_goes_on_after_a_partition() -> anyhow::Result<()> {
+    if !internet::available() {
+        return Ok(());
+    }
+    let apart = Apart::new(Nat::EndpointIndependent, &["rates.download=\"8MB/s\""])?;
+    let film = apart.share("film", 24 << 20)?;
+    let getting = apart
+        .taker
+        .command()
+        .args(["get", &film])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let received = || -> anyhow::Result<u64> { Ok(apart.connection()?["received"].as_u64().unwrap_or(0)) };
+    patience::until("some of it", || Ok(received()? > 4 << 20))?;
+    let router = &apart.homes[0].router;
+    router.set_partitioned(true)?;
+    // Nothing comes any more: what was on its way has arrived, and a second is over.
+    let (mut last, mut since) = (received()?, Instant::now());
+    patience::until("silence", || {
+        let now = received()?;
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        Ok(since.elapsed() > PARTITION)
+    })?;
+    router.set_partitioned(false)?;
+    let healed = Instant::now();
+    let got = patience::output_of(getting)?;
+    ensure!(got.status.success(), "{}", String::from_utf8_lossy(&got.stderr));
+    tell("the rest has come after the partition", healed);
+    apart.is_there("film")
+}
