@@ -1,6 +1,7 @@
 //! Links to what the node shares.
 use std::time::Duration;
 
+use cardume_behaviour::Scope;
 use cardume_connect::Addresses;
 use cardume_content::{Cid, Link};
 use libp2p_identity::PeerId;
@@ -47,15 +48,20 @@ impl Links {
     }
 }
 
-/// The addresses that others most likely reach: those known to work, then those of this host. Loopback only when
-/// there is nothing else.
+/// The addresses that others most likely reach: those known to work, then those of this host, and of each kind the
+/// first before the second of another. Loopback only when there is nothing else.
 fn best(known: Addresses, local: PeerId) -> Vec<Multiaddr> {
-    let mut addresses: Vec<Multiaddr> = Vec::new();
     let all = || known.external.iter().chain(&known.listen);
-    let far = all().filter(|address| reach(address) == Reach::Far);
-    for address in far {
-        add(&mut addresses, address, local);
-    }
+    let kinds = [Reach::Public, Reach::Relayed, Reach::Private].map(|kind| {
+        let mut of_kind = Vec::new();
+        for address in all().filter(|address| reach(address) == kind) {
+            add(&mut of_kind, address, local);
+        }
+        of_kind
+    });
+    let turns = 0..MAX_ADDRESSES;
+    let in_turn = turns.flat_map(|turn| kinds.iter().filter_map(move |kind| kind.get(turn)));
+    let mut addresses: Vec<Multiaddr> = in_turn.cloned().collect();
     if addresses.is_empty() {
         for address in all().filter(|address| reach(address) == Reach::Loopback) {
             add(&mut addresses, address, local);
@@ -79,17 +85,24 @@ enum Reach {
     /// Says nothing to others: unspecified or link-local.
     None,
     Loopback,
-    Far,
+    Private,
+    Public,
+    /// Through another peer: anybody, and at a price.
+    Relayed,
 }
 
 fn reach(address: &Multiaddr) -> Reach {
+    if address.iter().any(|part| part == Protocol::P2pCircuit) {
+        return Reach::Relayed;
+    }
     match address.iter().next() {
         Some(Protocol::Ip4(ip)) if ip.is_loopback() => Reach::Loopback,
         Some(Protocol::Ip6(ip)) if ip.is_loopback() => Reach::Loopback,
         Some(Protocol::Ip4(ip)) if ip.is_unspecified() || ip.is_link_local() => Reach::None,
         Some(Protocol::Ip6(ip)) if ip.is_unspecified() || ip.is_unicast_link_local() => Reach::None,
         Some(Protocol::Memory(_)) | None => Reach::None,
-        Some(_) => Reach::Far,
+        Some(_) if Scope::of(address) == Scope::Private => Reach::Private,
+        Some(_) => Reach::Public,
     }
 }
 
@@ -123,6 +136,32 @@ mod tests {
             found.iter().map(ToString::to_string).collect::<Vec<_>>(),
             expected
         );
+    }
+
+    #[test]
+    fn a_link_names_every_kind_of_way_before_two_of_one() {
+        let relay =
+            "/ip4/198.51.100.1/tcp/1/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA/p2p-circuit";
+        let listen = [
+            "/ip4/192.168.1.2/udp/1/quic-v1",
+            "/ip6/2001:db8::2/udp/1/quic-v1",
+            "/ip4/192.168.1.2/tcp/1",
+            "/ip6/2001:db8::2/tcp/1",
+            relay,
+        ];
+        let known = Addresses {
+            listen: addresses(&listen),
+            external: vec![],
+        };
+        let found = best(known, PeerId::random());
+        let places = [1, 4, 0, 3].map(|place: usize| listen[place]);
+        assert_eq!(found.len(), places.len());
+        for (found, expected) in found.iter().zip(places) {
+            assert!(
+                found.to_string().starts_with(expected),
+                "{found} is not {expected}"
+            );
+        }
     }
 
     #[test]

@@ -196,3 +196,31 @@ fn a_transfer_between_routers_goes_on_after_a_partition() -> anyhow::Result<()> 
     tell("the rest has come after the partition", healed);
     apart.is_there("film")
 }
+
+#[test]
+fn a_forwarded_port_is_found_to_work_and_told() -> anyhow::Result<()> {
+    if !internet::available() {
+        return Ok(());
+    }
+    let mut net = Internet::new()?;
+    let public = net.host()?;
+    let checker = quiet(Home::on(PROGRAM, &public)?)
+        .set("nat.autonat_server=true")
+        .start()?;
+    let mut home = net.home(Nat::EndpointIndependent)?;
+    let host = home.host()?;
+    home.forward("udp", 4011, &host)?;
+    let node = quiet(Home::on(PROGRAM, &host)?)
+        .set(format!("connect.bootstrap=[\"{}\"]", checker.address(false)?))
+        .start()?;
+    patience::until("somebody to dial back", || {
+        Ok(node.json(["net", "nat"])?["reachable"] == "public")
+    })?;
+    let external = node.json(["status"])?["external"].to_string();
+    let expected = format!("/ip4/{}/udp/4011/quic-v1", home.router.ip);
+    ensure!(external.contains(&expected), "{expected} is not in {external}");
+    let private = format!("/ip4/{}/", host.ip);
+    let told = checker.json(["peer", "show", &node.peer_id()?])?["addresses"].to_string();
+    ensure!(!told.contains(&private), "{told}");
+    Ok(())
+}

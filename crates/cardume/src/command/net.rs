@@ -91,7 +91,10 @@ fn shown(nat: &Nat) -> String {
     }
     lines.extend(nat.upnp_addresses.iter().map(|address| format!("  {address}")));
     for tested in &nat.tested {
-        let outcome = tested.problem.as_deref().map_or("answers".to_owned(), clean);
+        let outcome = tested
+            .problem
+            .as_deref()
+            .map_or_else(|| "answers".to_owned(), clean);
         lines.push(format!("tested: {} by {}: {outcome}", tested.address, tested.by));
     }
     lines.join("\n")
