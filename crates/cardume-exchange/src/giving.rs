@@ -1,8 +1,8 @@
 //! What a source gives to whom while many fetch the same blob. No I/O and no clock.
 //!
-//! A node that fetches a blob itself gives of it to all who ask. A source that many ask at once sends each piece once, to one of them, who brings it to the others: whoever else asks
-//! for it soon after is told to ask elsewhere. Second copies are for what did not spread, a few more for what could
-//! spread faster.
+//! A node that fetches a blob itself gives of it to all who ask. A source that many ask at once sends each piece once,
+//! to one of them, who brings it to the others: whoever else asks for it soon after is told to ask elsewhere. Second
+//! copies are for what did not spread, a few more for what could spread faster.
 use std::{
     collections::{HashMap, VecDeque},
     time::{Duration, Instant},
