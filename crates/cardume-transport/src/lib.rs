@@ -27,7 +27,7 @@ use libp2p_core::{
 };
 use libp2p_identity::{Keypair, PeerId};
 
-pub use self::security::BuildError;
+pub use self::{security::BuildError, tls::warm_up};
 
 /// Substreams that one connection may have open, both ways together.
 ///

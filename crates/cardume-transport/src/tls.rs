@@ -97,6 +97,13 @@ impl Handshake {
     }
 }
 
+/// Makes the calling thread ready for handshakes: the random numbers of TLS come from a generator of each thread's own,
+/// and gathering its seed takes some 30 ms of processor time, which the first handshake would else wait for.
+pub fn warm_up() {
+    // A generator that fails now fails the handshake later, which tells of it.
+    let _ = aws_lc_rs::default_provider().secure_random.fill(&mut [0]);
+}
+
 /// What a client and a server of this node say in a handshake, on TCP as on QUIC; with a certificate of their own.
 pub(crate) fn configurations(key: &Keypair) -> Result<(ClientConfig, ServerConfig), KeyError> {
     let (certificate, secret) = libp2p::generate(key)?;

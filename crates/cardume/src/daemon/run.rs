@@ -1,5 +1,11 @@
 //! From the configuration to a running node, and to its end.
-use std::{collections::BTreeMap, os::unix::fs::symlink, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    os::unix::fs::symlink,
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use anyhow::Context;
 use cardume_node::{Config, Node, StartError};
@@ -35,9 +41,18 @@ pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
     config.control.listen = Some(format!("unix:{}", socket.display()));
     config.node.data_dir = Some(data_dir);
 
+    let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let started = AtomicUsize::new(0);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("cardume")
+        .worker_threads(workers)
+        .on_thread_start(move || {
+            // The workers start first, the threads that wait for the disk when there is something to wait for.
+            if started.fetch_add(1, Ordering::Relaxed) < workers {
+                cardume_transport::warm_up();
+            }
+        })
         .build()
         .context("cannot start threads")?;
     let ended = runtime.block_on(live(reach, config, &panicked));
