@@ -117,10 +117,6 @@ struct Getter {
 }
 
 impl Fetcher for Getter {
-    fn processes(&self) -> Vec<u32> {
-        Vec::new()
-    }
-
     fn fetch(&mut self, watch: &Watch, wanted: &Wanted<'_>) -> anyhow::Result<()> {
         let into = wanted.to.with_extension("aria2");
         let (mut command, _) = aria2c(&self.place)?;

@@ -141,10 +141,6 @@ struct Getter {
 }
 
 impl Fetcher for Getter {
-    fn processes(&self) -> Vec<u32> {
-        Vec::new()
-    }
-
     fn fetch(&mut self, watch: &Watch, wanted: &Wanted<'_>) -> anyhow::Result<()> {
         let offer = wanted.offers.first().context("an offer")?;
         let mut command = self.place.command("curl");

@@ -8,9 +8,8 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use tempfile::TempDir;
 
-use super::{Contestant, Fetcher, Killed, Offer, Source, Wanted};
+use super::{Contestant, Fetcher, Giver, Killed, Offer, Source, Wanted};
 use crate::{content::Content, place::Place, watch::Watch, workload::Workload};
 
 /// The interpreter of the system, for which Debian packages the library.
@@ -53,11 +52,11 @@ impl Contestant for Libtorrent {
         let at = place.free()?;
         let from = content.path.parent().context("content lies in a directory")?;
         let (process, _) = Killed::start_saying(&mut peer(place, "seed", at, &torrent, from), "ready")?;
+        let (what, is_udp) = (torrent.display().to_string(), false);
         Ok(Box::new(Giver {
             process,
-            at,
-            torrent,
-            _directory: directory,
+            offer: Offer { what, at, is_udp },
+            _directory: Some(directory),
         }))
     }
 
@@ -73,36 +72,11 @@ fn peer(place: &Place, role: &str, at: SocketAddr, torrent: &Path, directory: &P
     command
 }
 
-struct Giver {
-    process: Killed,
-    at: SocketAddr,
-    torrent: PathBuf,
-    _directory: TempDir,
-}
-
-impl Source for Giver {
-    fn processes(&self) -> Vec<u32> {
-        vec![self.process.0.id()]
-    }
-
-    fn offer(&self) -> Offer {
-        Offer {
-            what: self.torrent.display().to_string(),
-            at: self.at,
-            is_udp: false,
-        }
-    }
-}
-
 struct Taker {
     place: Place,
 }
 
 impl Fetcher for Taker {
-    fn processes(&self) -> Vec<u32> {
-        Vec::new()
-    }
-
     fn fetch(&mut self, watch: &Watch, wanted: &Wanted<'_>) -> anyhow::Result<()> {
         let into = wanted.to.with_extension("libtorrent");
         let offer = wanted.offers.first().context("an offer")?;

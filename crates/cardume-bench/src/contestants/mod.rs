@@ -17,6 +17,7 @@ use std::{
 };
 
 use anyhow::Context;
+use tempfile::TempDir;
 
 pub(crate) use self::cardume::start;
 use self::{
@@ -88,8 +89,10 @@ pub struct Wanted<'a> {
 
 /// One that fetches; gone when dropped.
 pub trait Fetcher: Send {
-    /// Processes of its own that run all the time.
-    fn processes(&self) -> Vec<u32>;
+    /// Processes of its own that run all the time; none of those that run only while they fetch.
+    fn processes(&self) -> Vec<u32> {
+        Vec::new()
+    }
 
     /// Fetches; returns when the content is there, as the contestant itself says.
     ///
@@ -121,6 +124,24 @@ pub fn find(program: &Path) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let mut directories = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
     directories.find_map(|directory| Some(directory.join(program)).filter(|file| file.is_file()))
+}
+
+/// A source that is one process.
+struct Giver {
+    process: Killed,
+    offer: Offer,
+    /// Where it keeps its own things; removed after it.
+    _directory: Option<TempDir>,
+}
+
+impl Source for Giver {
+    fn processes(&self) -> Vec<u32> {
+        vec![self.process.0.id()]
+    }
+
+    fn offer(&self) -> Offer {
+        self.offer.clone()
+    }
 }
 
 /// A process that is killed when dropped.

@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, process::Command};
 
 use anyhow::Context;
 
-use super::{Contestant, Fetcher, Killed, Offer, Source, Wanted};
+use super::{Contestant, Fetcher, Giver, Killed, Offer, Source, Wanted};
 use crate::{content::Content, place::Place, watch::Watch, workload::Workload};
 
 pub(super) struct Rqbit;
@@ -30,8 +30,13 @@ impl Contestant for Rqbit {
         let at = place.free()?;
         let mut command = rqbit(place, at);
         command.arg("share").arg(&content.path);
-        let (process, magnet) = Killed::start_saying(&mut command, "share this magnet link:")?;
-        Ok(Box::new(Giver { process, magnet, at }))
+        let (process, what) = Killed::start_saying(&mut command, "share this magnet link:")?;
+        let is_udp = false;
+        Ok(Box::new(Giver {
+            process,
+            offer: Offer { what, at, is_udp },
+            _directory: None,
+        }))
     }
 
     fn fetcher(&self, place: &Place, _: &Content) -> anyhow::Result<Box<dyn Fetcher>> {
@@ -53,35 +58,11 @@ fn rqbit(place: &Place, at: SocketAddr) -> Command {
     command
 }
 
-struct Giver {
-    process: Killed,
-    magnet: String,
-    at: SocketAddr,
-}
-
-impl Source for Giver {
-    fn processes(&self) -> Vec<u32> {
-        vec![self.process.0.id()]
-    }
-
-    fn offer(&self) -> Offer {
-        Offer {
-            what: self.magnet.clone(),
-            at: self.at,
-            is_udp: false,
-        }
-    }
-}
-
 struct Taker {
     place: Place,
 }
 
 impl Fetcher for Taker {
-    fn processes(&self) -> Vec<u32> {
-        Vec::new()
-    }
-
     fn fetch(&mut self, watch: &Watch, wanted: &Wanted<'_>) -> anyhow::Result<()> {
         let into = wanted.to.with_extension("rqbit");
         let mut command = rqbit(&self.place, self.place.free()?);

@@ -1,11 +1,10 @@
 //! sendme: a command on each side, and QUIC between them.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use anyhow::Context;
-use tempfile::TempDir;
 
-use super::{Contestant, Fetcher, Killed, Offer, Source, Wanted};
+use super::{Contestant, Fetcher, Giver, Killed, Offer, Source, Wanted};
 use crate::{content::Content, place::Place, watch::Watch, workload::Workload};
 
 pub(super) struct Sendme;
@@ -42,12 +41,12 @@ impl Contestant for Sendme {
             .arg(format!("--magic-ipv4-addr={at}"))
             .arg(&content.path)
             .current_dir(directory.path());
-        let (process, ticket) = Killed::start_saying(&mut command, "sendme receive")?;
+        let (process, what) = Killed::start_saying(&mut command, "sendme receive")?;
+        let is_udp = true;
         Ok(Box::new(Giver {
             process,
-            ticket,
-            at,
-            _directory: directory,
+            offer: Offer { what, at, is_udp },
+            _directory: Some(directory),
         }))
     }
 
@@ -56,36 +55,11 @@ impl Contestant for Sendme {
     }
 }
 
-struct Giver {
-    process: Killed,
-    ticket: String,
-    at: SocketAddr,
-    _directory: TempDir,
-}
-
-impl Source for Giver {
-    fn processes(&self) -> Vec<u32> {
-        vec![self.process.0.id()]
-    }
-
-    fn offer(&self) -> Offer {
-        Offer {
-            what: self.ticket.clone(),
-            at: self.at,
-            is_udp: true,
-        }
-    }
-}
-
 struct Taker {
     place: Place,
 }
 
 impl Fetcher for Taker {
-    fn processes(&self) -> Vec<u32> {
-        Vec::new()
-    }
-
     fn fetch(&mut self, watch: &Watch, wanted: &Wanted<'_>) -> anyhow::Result<()> {
         let into = wanted.to.with_extension("sendme");
         fs::create_dir(&into)?;
