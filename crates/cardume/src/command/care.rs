@@ -38,8 +38,7 @@ pub(super) async fn repair(client: &Client, options: RepairOptions, out: &Out) -
             overwrite: options.overwrite,
             peers: options.peers.iter().chain(&peers).cloned().collect(),
         };
-        let operation = client.repair(cid, &how).await?;
-        let Outcome::Repaired(repaired) = wait::finish(client, &operation, out).await? else {
+        let Outcome::Repaired(repaired) = wait::finish(client, client.repair(cid, &how), out).await? else {
             return Err(wait::unexpected().into());
         };
         all.blobs += repaired.blobs;
@@ -92,8 +91,7 @@ pub(super) fn lines(broken: &[Broken]) -> String {
 }
 
 pub(super) async fn gc(client: &Client, out: &Out) -> anyhow::Result<()> {
-    let operation = client.collect().await?;
-    let Outcome::Collected(collected) = wait::finish(client, &operation, out).await? else {
+    let Outcome::Collected(collected) = wait::finish(client, client.collect(), out).await? else {
         return Err(wait::unexpected().into());
     };
     out.either(&collected, || {
@@ -107,8 +105,9 @@ pub(super) async fn gc(client: &Client, out: &Out) -> anyhow::Result<()> {
 }
 
 pub(super) async fn du(client: &Client, root: Option<&Link>, out: &Out) -> anyhow::Result<()> {
-    let operation = client.measure(root.map(|link| link.cid)).await?;
-    let Outcome::Measured(measured) = wait::finish(client, &operation, out).await? else {
+    let Outcome::Measured(measured) =
+        wait::finish(client, client.measure(root.map(|link| link.cid)), out).await?
+    else {
         return Err(wait::unexpected().into());
     };
     if out.is_json() {

@@ -250,8 +250,7 @@ async fn verify(client: &Client, roots: &[Link], out: &Out) -> anyhow::Result<()
         broken: Vec::new(),
     };
     for root in roots {
-        let operation = client.verify(root).await?;
-        let Outcome::Verified(verified) = wait::finish(client, &operation, out).await? else {
+        let Outcome::Verified(verified) = wait::finish(client, client.verify(root), out).await? else {
             return Err(wait::unexpected().into());
         };
         all.blobs += verified.blobs;

@@ -193,6 +193,7 @@ async fn fetch(
         peers: options.peer.clone(),
         ..NewFetch::default()
     };
+    let mut interrupts = wait::Interrupts::heard_from_now();
     let operation = match client.fetch(&request).await {
         Err(ClientError::Problem(problem)) if problem.code == Code::Denied => {
             out.say_more(format!("{problem}; writing from here"));
@@ -211,7 +212,7 @@ async fn fetch(
         });
     });
     let ended = tokio::select! {
-        ended = wait::unless_interrupted(waiting) => ended,
+        ended = interrupts.unless(waiting) => ended,
         given_up = patience.run_out(seen, link) => Err(given_up),
     };
     display.clear();

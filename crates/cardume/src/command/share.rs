@@ -101,6 +101,7 @@ async fn one(client: &Client, path: &Path, options: &Options, out: &Out) -> anyh
         mode: options.copy.then_some(Mode::Copy),
         name: options.name.clone(),
     };
+    let interrupts = wait::Interrupts::heard_from_now();
     let operation = match client.share(&share).await {
         Err(ClientError::Problem(problem)) if problem.code == Code::Denied && options.copy => {
             out.say_more("the daemon runs as another user: sending it the bytes");
@@ -111,7 +112,7 @@ async fn one(client: &Client, path: &Path, options: &Options, out: &Out) -> anyh
         }
         started => started?,
     };
-    match wait::finish(client, &operation, out).await? {
+    match wait::follow(client, &operation, interrupts, out).await? {
         Outcome::Shared(shared) => Ok(shared),
         _ => Err(wait::unexpected().into()),
     }
