@@ -2,19 +2,24 @@
 //!
 //! Peers and groups are named once, in the configuration, and everything else speaks of them by name:
 //! `allow = ["nas", "group:web"]`. This crate turns those words into answers. It deliberately reads no
-//! files, knows no clock and enforces nothing: whoever serves a request asks [`Rules::allows`].
+//! files, knows no clock and enforces nothing: whoever serves a request asks [`Roll::admits`].
 //!
 //! # Invariants
 //!
 //! * **A word means one thing or is an error.** A misspelt name never becomes a rule that lets nobody in,
-//!   or everybody.
+//!   or everybody. Where certificates put peers into groups too, a group that configuration does not know is taken
+//!   as written, since nobody can know it yet.
 //! * **No words allow nobody.** What no rule at all means is for the caller to say, with an `Option`.
 
+mod denials;
 mod names;
 pub mod rates;
+mod roll;
 mod rules;
 
 pub use self::{
+    denials::Action,
     names::{NameError, Names},
+    roll::Roll,
     rules::{Rule, Rules, WordError},
 };

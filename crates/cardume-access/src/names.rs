@@ -11,6 +11,8 @@ pub struct Names {
     peers: BTreeMap<String, PeerId>,
     names: BTreeMap<PeerId, String>,
     groups: BTreeMap<String, BTreeSet<PeerId>>,
+    /// Whether certificates put peers into groups besides.
+    certified: bool,
 }
 
 /// Why names cannot stand together.
@@ -49,13 +51,33 @@ impl Names {
         Ok(names)
     }
 
+    /// Checks that a word can be the name of a peer or a group.
+    ///
+    /// # Errors
+    /// [`NameError::Malformed`].
+    pub fn check(name: &str) -> Result<(), NameError> {
+        let odd = name.is_empty() || name.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control());
+        if odd || name.parse::<PeerId>().is_ok() {
+            return Err(NameError::Malformed(name.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Has certificates put peers into groups besides: then any name that could be one is that of a group, though no
+    /// peer of the configuration is in it.
+    #[must_use]
+    pub const fn with_certified_groups(mut self) -> Self {
+        self.certified = true;
+        self
+    }
+
     fn add<'a>(
         &mut self,
         name: &str,
         peer: PeerId,
         groups: impl IntoIterator<Item = &'a str>,
     ) -> Result<(), NameError> {
-        check(name)?;
+        Self::check(name)?;
         if self.peers.insert(name.to_owned(), peer).is_some() {
             return Err(NameError::Taken(name.to_owned()));
         }
@@ -64,7 +86,7 @@ impl Names {
             return Err(NameError::Twice { name, other });
         }
         for group in groups {
-            check(group)?;
+            Self::check(group)?;
             self.groups.entry(group.to_owned()).or_default().insert(peer);
         }
         Ok(())
@@ -80,9 +102,21 @@ impl Names {
         self.names.get(peer).map(String::as_str)
     }
 
-    /// The peers of a group, in the order of their ids; nothing when no peer is in it.
+    /// Every word that names something: the peers, then the groups that configuration knows.
+    pub fn words(&self) -> impl Iterator<Item = String> {
+        let groups = self.groups.keys().map(|group| format!("group:{group}"));
+        self.peers.keys().cloned().chain(groups)
+    }
+
+    /// The peers that configuration puts into a group, in the order of their ids; nothing when there are none.
     pub fn group(&self, group: &str) -> Option<&BTreeSet<PeerId>> {
         self.groups.get(group)
+    }
+
+    /// The groups that configuration puts a peer into, in the order of their names.
+    pub fn groups_of(&self, peer: &PeerId) -> impl Iterator<Item = &str> {
+        let groups = self.groups.iter().filter(move |(_, peers)| peers.contains(peer));
+        groups.map(|(group, _)| group.as_str())
     }
 
     /// Reads one word of an `allow` list: a name, `group:NAME` or a peer id.
@@ -91,7 +125,7 @@ impl Names {
     /// When the word names nothing; the error quotes it.
     pub fn rule(&self, word: &str) -> Result<Rule, WordError> {
         if let Some(group) = word.strip_prefix("group:") {
-            let known = self.groups.contains_key(group);
+            let known = self.groups.contains_key(group) || (self.certified && Self::check(group).is_ok());
             let rule = known.then(|| Rule::Group(group.to_owned()));
             return rule.ok_or_else(|| WordError::Group(word.to_owned()));
         }
@@ -104,27 +138,31 @@ impl Names {
     ///
     /// # Errors
     /// At the first word that names nothing.
-    pub fn rules<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Result<Rules, WordError> {
+    pub fn rules<S: AsRef<str>>(&self, words: impl IntoIterator<Item = S>) -> Result<Rules, WordError> {
         let mut rules = Rules::default();
         for word in words {
-            let rule = self.rule(word)?;
-            match &rule {
-                Rule::Peer(peer) => rules.add(rule.clone(), [*peer]),
-                Rule::Group(group) => {
-                    rules.add(rule.clone(), self.group(group).into_iter().flatten().copied())
-                }
-            }
+            let word = word.as_ref();
+            rules.add(word, self.rule(word)?);
         }
         Ok(rules)
     }
-}
 
-fn check(name: &str) -> Result<(), NameError> {
-    let odd = name.is_empty() || name.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control());
-    if odd || name.parse::<PeerId>().is_ok() {
-        return Err(NameError::Malformed(name.to_owned()));
+    /// Reads an `allow` list that was written down when other names were known: words that name nothing now allow
+    /// nobody, and are handed back as errors.
+    pub fn rules_left<S: AsRef<str>>(&self, words: impl IntoIterator<Item = S>) -> (Rules, Vec<WordError>) {
+        let (mut rules, mut unknown) = (Rules::default(), Vec::new());
+        for word in words {
+            let word = word.as_ref();
+            match self.rule(word) {
+                Ok(rule) => rules.add(word, rule),
+                Err(error) => {
+                    rules.add_dead(word);
+                    unknown.push(error);
+                }
+            }
+        }
+        (rules, unknown)
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -160,6 +198,17 @@ mod tests {
         assert_eq!(taken, Err(NameError::Taken("nas".into())));
         let twice = Names::new([("nas", peer, []), ("web", peer, [])]).unwrap_err();
         assert_eq!(twice.to_string(), r#""web" and "nas" are the same peer"#);
+    }
+
+    #[test]
+    fn with_certificates_a_group_needs_no_member_and_a_peer_still_a_name() {
+        let (names, ..) = names();
+        assert!(names.rule("group:press").is_err());
+        let names = names.with_certified_groups();
+        assert_eq!(names.rule("group:press"), Ok(Rule::Group("press".into())));
+        for bad in ["group:", "group:two words", "press"] {
+            assert!(names.rule(bad).is_err(), "{bad:?}");
+        }
     }
 
     proptest! {

@@ -12,11 +12,13 @@ pub enum Rule {
     Group(String),
 }
 
-/// Who is allowed: everyone that one of the rules means.
+/// Who is allowed: everyone that one of the rules means. Who is in a group is told by the [`Roll`](crate::Roll) at the
+/// moment it is asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {
-    rules: Vec<Rule>,
+    words: Vec<String>,
     peers: BTreeSet<PeerId>,
+    groups: BTreeSet<String>,
 }
 
 /// A word that names nothing.
@@ -31,20 +33,42 @@ pub enum WordError {
     Group(String),
 }
 
+impl WordError {
+    /// The word, as it was written.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Peer(word) | Self::Group(word) => word,
+        }
+    }
+}
+
 impl Rules {
-    pub(crate) fn add(&mut self, rule: Rule, peers: impl IntoIterator<Item = PeerId>) {
-        self.rules.push(rule);
-        self.peers.extend(peers);
+    pub(crate) fn add(&mut self, word: &str, rule: Rule) {
+        self.words.push(word.to_owned());
+        match rule {
+            Rule::Peer(peer) => self.peers.insert(peer),
+            Rule::Group(group) => self.groups.insert(group),
+        };
     }
 
-    /// Whether the peer is allowed.
-    pub fn allows(&self, peer: &PeerId) -> bool {
+    /// Keeps a word that allows nobody, as it is still what is written.
+    pub(crate) fn add_dead(&mut self, word: &str) {
+        self.words.push(word.to_owned());
+    }
+
+    /// The words as they were written, in their order.
+    pub fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// Whether a rule means this very peer.
+    pub fn names(&self, peer: &PeerId) -> bool {
         self.peers.contains(peer)
     }
 
-    /// The rules as they were written, in their order.
-    pub fn iter(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.iter()
+    /// The groups that rules mean.
+    pub fn groups(&self) -> &BTreeSet<String> {
+        &self.groups
     }
 }
 
@@ -58,6 +82,13 @@ impl fmt::Display for Rule {
     }
 }
 
+/// As configuration has it: `["nas", "group:web"]`.
+impl fmt::Display for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.words)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::Names;
@@ -65,28 +96,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_allows_the_peers_and_the_groups_it_names_and_nobody_else() {
-        let [nas, web, phone, guest, stranger] = std::array::from_fn(|_| PeerId::random());
-        let names = Names::new([
-            ("nas", nas, vec![]),
-            ("web", web, vec!["site"]),
-            ("phone", phone, vec!["mine"]),
-        ])
-        .unwrap();
+    fn a_list_keeps_its_words_and_what_they_mean() {
+        let (nas, guest) = (PeerId::random(), PeerId::random());
+        let names = Names::new([("nas", nas, vec!["site"])]).unwrap();
         let guest_id = guest.to_string();
         let rules = names.rules(["nas", "group:site", &guest_id]).unwrap();
-        for allowed in [nas, web, guest] {
-            assert!(rules.allows(&allowed));
-        }
-        assert!(!rules.allows(&phone) && !rules.allows(&stranger));
-        let written: Vec<_> = rules.iter().map(Rule::to_string).collect();
-        assert_eq!(written, [nas.to_string(), "group:site".into(), guest_id]);
-    }
-
-    #[test]
-    fn no_words_allow_nobody() {
-        let rules = Names::default().rules([]).unwrap();
-        assert!(!rules.allows(&PeerId::random()));
+        assert!(rules.names(&nas) && rules.names(&guest) && !rules.names(&PeerId::random()));
+        assert_eq!(rules.groups().iter().collect::<Vec<_>>(), ["site"]);
+        assert_eq!(rules.words(), ["nas", "group:site", &guest_id]);
+        assert_eq!(
+            rules.to_string(),
+            format!(r#"["nas", "group:site", "{guest_id}"]"#)
+        );
     }
 
     #[test]
@@ -99,6 +120,19 @@ mod tests {
         assert_eq!(
             names.rules(["group:wbe"]).unwrap_err().to_string(),
             r#""group:wbe" names a group that no peer is in"#
+        );
+    }
+
+    #[test]
+    fn a_list_from_before_a_name_was_dropped_allows_those_that_are_left() {
+        let nas = PeerId::random();
+        let names = Names::new([("nas", nas, vec![])]).unwrap();
+        let (rules, unknown) = names.rules_left(["phone", "nas", "group:web"]);
+        assert!(rules.names(&nas) && rules.groups().is_empty());
+        assert_eq!(rules.words(), ["phone", "nas", "group:web"]);
+        assert_eq!(
+            unknown.iter().map(WordError::word).collect::<Vec<_>>(),
+            ["phone", "group:web"]
         );
     }
 }

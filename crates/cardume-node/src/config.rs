@@ -1,6 +1,7 @@
 //! The whole configuration of a node, as data. Nothing here reads files or the environment.
 use std::{collections::BTreeMap, path::PathBuf};
 
+use cardume_access::{NameError, Names};
 pub use cardume_membership::Access;
 use libp2p::Multiaddr;
 use schemars::JsonSchema;
@@ -48,6 +49,20 @@ pub struct Config {
     pub control: cardume_control::Config,
     /// How it stops.
     pub shutdown: Shutdown,
+}
+
+impl Config {
+    /// The names of peers and groups that `allow` lists speak of.
+    ///
+    /// # Errors
+    /// When a name could mean two things, or nothing.
+    pub fn names(&self) -> Result<Names, NameError> {
+        let peers = self.peer.iter();
+        Names::new(peers.map(|(name, peer)| {
+            let groups = peer.groups.iter().map(String::as_str);
+            (name.as_str(), peer.id, groups)
+        }))
+    }
 }
 
 /// `[node]`

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use cardume_access::Roll;
 use cardume_connect::Addresses;
 use cardume_store::Store;
 use libp2p::PeerId;
@@ -28,6 +29,7 @@ pub struct Node {
     socket: PathBuf,
     data_dir: PathBuf,
     grace: Duration,
+    roll: Roll,
     connect: cardume_connect::Handle,
     exchange: cardume_exchange::Handle,
     shares: cardume_share::Handle,
@@ -167,6 +169,7 @@ impl Node {
             socket,
             data_dir: home.path,
             grace: config.shutdown.grace.get(),
+            roll: wired.roll,
             connect: wired.connect,
             exchange,
             shares,
@@ -197,6 +200,11 @@ impl Node {
     /// Where this node listens, and where others reach it.
     pub async fn addresses(&self) -> Addresses {
         self.connect.addresses().await.unwrap_or_default()
+    }
+
+    /// Who is in which group, as `allow` lists see it.
+    pub fn roll(&self) -> &Roll {
+        &self.roll
     }
 
     /// Connections of this node.

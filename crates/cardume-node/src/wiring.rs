@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use cardume_access::Roll;
 use cardume_store::{Mode, Store};
 use cardume_transfer::rates;
 use futures::FutureExt as _;
@@ -13,6 +14,7 @@ use crate::{Config, StartError, behaviour::Behaviour};
 /// The networking features of one node: the behaviour for the swarm, the handles for the rest of the node,
 /// and the servers that touch disk.
 pub(crate) struct Wired {
+    pub(crate) roll: Roll,
     pub(crate) behaviour: Behaviour,
     pub(crate) gate: cardume_membership::Gate,
     pub(crate) connect: cardume_connect::Handle,
@@ -40,6 +42,11 @@ pub(crate) fn wire(
     let local = key.public().to_peer_id();
     let agent = format!("cardume/{}", env!("CARGO_PKG_VERSION"));
 
+    let names = config.names().map_err(|error| StartError::Config {
+        key: "peer",
+        reason: error.to_string(),
+    })?;
+    let roll = Roll::new(names);
     let (connect_behaviour, connect, connect_server) = config
         .connect
         .build(
@@ -103,6 +110,7 @@ pub(crate) fn wire(
         transfer: transfer_behaviour,
     };
     Ok(Wired {
+        roll,
         behaviour,
         gate,
         connect,

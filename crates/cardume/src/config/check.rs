@@ -1,6 +1,7 @@
 //! Checks that no single key can fail alone.
 use std::collections::{BTreeMap, BTreeSet};
 
+use cardume_access::Names;
 use cardume_node::{Config, config::Access};
 use multiaddr::{Multiaddr, Protocol};
 
@@ -13,7 +14,7 @@ const MAX_SOCKET_PATH: usize = 90;
 pub(super) struct Problem {
     pub(super) path: Path,
     pub(super) reason: String,
-    pub(super) hint: Option<&'static str>,
+    pub(super) hint: Option<String>,
 }
 
 /// Checks everything, and finds all problems.
@@ -34,11 +35,11 @@ pub(super) fn whole(config: &Config) -> Vec<Problem> {
 struct Findings(Vec<Problem>);
 
 impl Findings {
-    fn add(&mut self, path: &[&str], reason: impl Into<String>, hint: Option<&'static str>) {
+    fn add(&mut self, path: &[&str], reason: impl Into<String>, hint: Option<&str>) {
         self.0.push(Problem {
             path: path.iter().map(|name| (*name).to_owned()).collect(),
             reason: reason.into(),
-            hint,
+            hint: hint.map(str::to_owned),
         });
     }
 }
@@ -107,6 +108,19 @@ fn addresses(config: &Config, found: &mut Findings) {
 fn peers(config: &Config, found: &mut Findings) {
     let mut names = BTreeMap::new();
     for (name, peer) in &config.peer {
+        let mut check = |word: &str, path: &[&str]| {
+            if let Err(error) = Names::check(word) {
+                found.add(
+                    path,
+                    error.to_string(),
+                    Some("letters, digits and - are always right"),
+                );
+            }
+        };
+        check(name, &["peer", name]);
+        for group in &peer.groups {
+            check(group, &["peer", name, "groups"]);
+        }
         if let Some(other) = names.insert(peer.id, name) {
             let reason = format!("is the same peer as [peer.{other}]");
             found.add(&["peer", name, "id"], reason, Some("give each peer one name"));

@@ -410,6 +410,24 @@ fn the_same_peer_under_two_names_is_a_mistake() {
 }
 
 #[test]
+fn names_of_peers_and_groups_that_could_mean_two_things_are_mistakes() {
+    let id = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
+    let text = format!("[peer.\"group:web\"]\nid = \"{id}\"\ngroups = [\"home\", \"two words\"]\n");
+    let mistakes = Situation::with(&text).mistakes();
+    let expected = [
+        "cardume.toml:1:",
+        "cardume.toml:3:1: peer.group:web.groups: \"two words\" cannot be a name",
+    ];
+    assert!(
+        mistakes[0].contains(": peer.group:web: \"group:web\" cannot be a name"),
+        "{mistakes:#?}"
+    );
+    for (mistake, start) in mistakes.iter().zip(expected) {
+        assert!(mistake.starts_with(start), "{mistakes:#?}");
+    }
+}
+
+#[test]
 fn files_that_are_no_text_or_too_large_or_not_there_are_refused() {
     let place = Situation::new().file(
         "cardume.toml",
