@@ -31,6 +31,8 @@ pub struct Config {
     pub nat: cardume_nat::Config,
     /// The distributed hash table.
     pub kad: cardume_kad::Config,
+    /// Topics that peers publish to and subscribe to.
+    pub gossipsub: cardume_gossipsub::Config,
     /// The transfer protocol.
     pub transfer: cardume_transfer::Config,
     /// How fast content may go.

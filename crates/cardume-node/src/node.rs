@@ -32,6 +32,7 @@ pub struct Node {
     roll: Roll,
     connect: cardume_connect::Handle,
     exchange: cardume_exchange::Handle,
+    gossipsub: cardume_gossipsub::Handle,
     shares: cardume_share::Handle,
     rates: cardume_transfer::rates::Handle,
     store: Store,
@@ -145,6 +146,9 @@ impl Node {
         if let Some(server) = wired.kad_server {
             tasks.spawn("dht rows", server.run());
         }
+        if let Some(server) = wired.gossipsub_server {
+            tasks.spawn("topic validators", server.run());
+        }
         tasks.spawn("web origins", wired.origin_server.run(work.clone()));
         tasks.spawn("shares", share_server.run(work.clone()));
         tasks.spawn("fetches", fetches.run());
@@ -172,6 +176,7 @@ impl Node {
             roll: wired.roll,
             connect: wired.connect,
             exchange,
+            gossipsub: wired.gossipsub,
             shares,
             rates: wired.rates,
             store: home.store,
@@ -215,6 +220,11 @@ impl Node {
     /// Content of this node.
     pub fn exchange(&self) -> &cardume_exchange::Handle {
         &self.exchange
+    }
+
+    /// Topics: what peers publish, and what this node does.
+    pub fn gossipsub(&self) -> &cardume_gossipsub::Handle {
+        &self.gossipsub
     }
 
     /// What configuration shares, and how it is.

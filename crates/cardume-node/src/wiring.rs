@@ -1,6 +1,6 @@
 //! From configuration to parts that know each other: every feature is built here, by name.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use cardume_access::Roll;
 use cardume_store::{Mode, Store};
@@ -23,6 +23,8 @@ pub(crate) struct Wired {
     pub(crate) relays: cardume_nat::Transport,
     pub(crate) kad: cardume_kad::Handle,
     pub(crate) kad_server: Option<cardume_kad::Server>,
+    pub(crate) gossipsub: cardume_gossipsub::Handle,
+    pub(crate) gossipsub_server: Option<cardume_gossipsub::Server>,
     pub(crate) transfer: cardume_transfer::Handle,
     pub(crate) transfer_server: cardume_transfer::Server,
     pub(crate) origin: cardume_origin::Handle,
@@ -81,6 +83,7 @@ pub(crate) fn wire(
     } else {
         (None, cardume_kad::Handle::closed(), None)
     };
+    let (gossipsub_behaviour, gossipsub, gossipsub_server) = gossipsub(config, key)?;
     if let Some(mistake) = config.rates.mistakes().into_iter().next() {
         return Err(StartError::Config {
             key: "rates",
@@ -107,6 +110,7 @@ pub(crate) fn wire(
         mdns: mdns.into(),
         nat: nat_behaviour,
         kad: kad_behaviour.into(),
+        gossipsub: gossipsub_behaviour.into(),
         transfer: transfer_behaviour,
     };
     Ok(Wired {
@@ -119,6 +123,8 @@ pub(crate) fn wire(
         relays,
         kad,
         kad_server,
+        gossipsub,
+        gossipsub_server,
         transfer,
         transfer_server,
         origin,
@@ -126,6 +132,25 @@ pub(crate) fn wire(
         rates,
         rates_server,
     })
+}
+
+type Gossipsub = (
+    Option<cardume_gossipsub::Behaviour>,
+    cardume_gossipsub::Handle,
+    Option<cardume_gossipsub::Server>,
+);
+
+/// Builds topics, unless they are switched off.
+fn gossipsub(config: &Config, key: &Keypair) -> Result<Gossipsub, StartError> {
+    if !config.gossipsub.enabled {
+        return Ok((None, cardume_gossipsub::Handle::closed(), None));
+    }
+    let built = config.gossipsub.build(key, BTreeMap::new());
+    let (behaviour, handle, server) = built.map_err(|error| StartError::Config {
+        key: "gossipsub",
+        reason: error.to_string(),
+    })?;
+    Ok((Some(behaviour), handle, Some(server)))
 }
 
 /// Builds what keeps `[share.*]` shared; roots come and go on the DHT as they do on the disk.

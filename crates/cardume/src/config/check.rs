@@ -26,6 +26,7 @@ pub(super) fn whole(config: &Config) -> Vec<Problem> {
     limits(config, &mut found);
     rates(config, &mut found);
     nat(config, &mut found);
+    gossipsub(config, &mut found);
     shares(config, &mut found);
     places(config, &mut found);
     found.0
@@ -201,6 +202,12 @@ fn limits(config: &Config, found: &mut Findings) {
 
 fn nat(config: &Config, found: &mut Findings) {
     for mistake in config.nat.mistakes() {
+        found.add(&mistake.path(), mistake.to_string(), None);
+    }
+}
+
+fn gossipsub(config: &Config, found: &mut Findings) {
+    for mistake in config.gossipsub.mistakes() {
         found.add(&mistake.path(), mistake.to_string(), None);
     }
 }

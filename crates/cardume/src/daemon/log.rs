@@ -63,7 +63,8 @@ pub(crate) fn for_command(out: &Out) {
 fn filter(level: &str) -> EnvFilter {
     let mut level = level.to_owned();
     if level.split(',').any(|directive| directive.trim() == "info") {
-        level.insert_str(0, "libp2p=warn,");
+        // Of topics, it warns of each forged message.
+        level.insert_str(0, "libp2p=warn,libp2p_gossipsub=error,");
     }
     EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"))
 }
