@@ -41,6 +41,11 @@ impl Class {
         if address.iter().any(|part| part == Protocol::P2pCircuit) {
             return Self::Relay;
         }
+        // Whoever it passes on may be anywhere, wherever the web server is.
+        let is_web = |part: Protocol<'_>| matches!(part, Protocol::Ws(_) | Protocol::Wss(_));
+        if address.iter().any(is_web) {
+            return Self::Wan;
+        }
         let is_near = match address.iter().next() {
             Some(Protocol::Memory(_)) => true,
             Some(Protocol::Ip4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
@@ -196,6 +201,7 @@ mod tests {
             ("/ip4/100.64.0.1/tcp/1", Class::Wan),
             ("/ip6/2001:db8::1/tcp/1", Class::Wan),
             ("/dns4/example.org/tcp/1", Class::Wan),
+            ("/ip4/127.0.0.1/tcp/1/ws", Class::Wan),
             (
                 "/ip4/192.168.1.1/tcp/1/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA/p2p-circuit",
                 Class::Relay,

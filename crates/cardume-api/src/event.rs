@@ -3,7 +3,7 @@ use cardume_content::Cid;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Operation;
+use crate::{Operation, Path};
 
 /// Something that has happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -21,6 +21,9 @@ pub enum Event {
         /// What program it says it runs.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         agent: Option<String>,
+        /// How it is reached now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<Path>,
     },
     /// Something that configuration shares has another id: it is shared for the first time, or has changed.
     Share {
@@ -69,6 +72,8 @@ pub enum PeerChange {
     Connected,
     /// It said what it is.
     Identified,
+    /// It is reached in another way: directly, after through a relay, or the other way round.
+    Rerouted,
     /// Its last connection was closed.
     Disconnected,
     /// Something this program does not know.

@@ -19,8 +19,10 @@ mod operation;
 mod peer;
 mod problem;
 mod rates;
+mod rendezvous;
 mod share;
 mod status;
+mod traffic;
 
 pub use self::{
     care::{
@@ -31,11 +33,13 @@ pub use self::{
     event::{Event, PeerChange},
     fetch::{Fetched, NewFetch},
     kad::{Kad, Provider},
-    nat::{Nat, Reachable, Relay, RelayState, TestedAddress, Upnp},
+    nat::{Mapping, Nat, ObservedAddress, Reachable, Relay, RelayState, TestedAddress, Upnp},
     operation::{Failure, Kind, Operation, Outcome, Phase, Progress, Source, State},
     peer::{BlockedPeer, NewPeer, Path, Peer, PeerDetails, Ping},
     problem::{Code, Problem},
     rates::{ClassLimits, NewRates, RateLimits, Rates, RatesOrigin},
+    rendezvous::{Rendezvous, RendezvousPoint, RendezvousState},
     share::{Broken, Mode, NewShare, Shared, Skipped, Verified},
     status::{Share, ShareState, Status, Version},
+    traffic::{NetTraffic, TrafficShare},
 };

@@ -8,6 +8,12 @@ use utoipa::ToSchema;
 pub struct Nat {
     /// Whether others can dial it.
     pub reachable: Reachable,
+    /// How the router of the node's network gives out ports, as far as peers see it.
+    #[serde(default)]
+    pub mapping: Mapping,
+    /// Where peers on other networks see the node's own socket.
+    #[serde(default)]
+    pub observed: Vec<ObservedAddress>,
     /// Addresses that peers have tried to dial back, the latest last.
     pub tested: Vec<TestedAddress>,
     /// Relays that configuration names.
@@ -39,6 +45,31 @@ pub enum Reachable {
     Public,
     /// Somebody has tried, and no address works.
     Private,
+}
+
+/// How a router gives out ports.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mapping {
+    /// Fewer than two peers on other networks say where they see the node.
+    #[default]
+    Unknown,
+    /// The node is seen at an address of its own: no router translates it.
+    None,
+    /// One port for one socket, whoever is spoken to: holes can be punched.
+    Independent,
+    /// Another port for each peer (symmetric): direct connections come about only with peers that can be dialled.
+    Dependent,
+}
+
+/// Where a peer sees the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ObservedAddress {
+    /// The address that it sees.
+    #[schema(value_type = String)]
+    pub address: Multiaddr,
+    /// The peer id of who sees it.
+    pub by: String,
 }
 
 /// An address that a peer has tried to dial back.

@@ -3,6 +3,8 @@ use multiaddr::Multiaddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::TrafficShare;
+
 /// A peer that is connected.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Peer {
@@ -20,7 +22,7 @@ pub struct Peer {
     /// Whether it is direct since a relay was there to arrange it.
     #[serde(default)]
     pub punched: bool,
-    /// `quic`, `tcp`, `websocket`, `memory` or `other`.
+    /// `quic`, `tcp`, `ws`, `wss`, `memory` or `other`.
     pub transport: String,
     /// Milliseconds to it and back.
     pub rtt_ms: Option<f64>,
@@ -52,6 +54,9 @@ pub struct PeerDetails {
     pub addresses: Vec<Multiaddr>,
     /// Protocols it says it speaks.
     pub protocols: Vec<String>,
+    /// Bytes on the open connections with it, by protocol.
+    #[serde(default)]
+    pub traffic: Vec<TrafficShare>,
 }
 
 /// The answer of a peer to a ping.

@@ -33,6 +33,18 @@ impl Scope {
         }
     }
 
+    /// How far away the peer at the other end of a connection, at `remote`, has to be taken to be: behind a relay may
+    /// sit anybody, and so behind a web server that passes WebSockets on, which itself is often on this host.
+    pub fn of_remote(remote: &Multiaddr) -> Self {
+        let is_passed_on =
+            |part: Protocol<'_>| matches!(part, Protocol::P2pCircuit | Protocol::Ws(_) | Protocol::Wss(_));
+        if remote.iter().any(is_passed_on) {
+            Self::Public
+        } else {
+            Self::of(remote)
+        }
+    }
+
     fn of_ip(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             ip if ip.is_loopback() || ip.is_unspecified() => Self::Host,
@@ -87,6 +99,20 @@ mod tests {
             ("/dns4/example.org/tcp/1", Scope::Public),
         ] {
             assert_eq!(Scope::of(&text.parse().unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn whoever_is_passed_on_may_be_anybody() {
+        let relay = "/ip4/10.0.0.1/tcp/1/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
+        for (text, expected) in [
+            ("/ip4/127.0.0.1/tcp/1", Scope::Host),
+            ("/ip4/127.0.0.1/tcp/1/ws", Scope::Public),
+            ("/ip4/192.168.1.2/tcp/1/tls/ws", Scope::Public),
+            ("/ip4/192.168.1.2/tcp/1/wss", Scope::Public),
+            (&format!("{relay}/p2p-circuit"), Scope::Public),
+        ] {
+            assert_eq!(Scope::of_remote(&text.parse().unwrap()), expected, "{text}");
         }
     }
 }

@@ -9,13 +9,13 @@ const MAX_LENGTH: usize = 256;
 
 /// How far away the peer at the other end of a connection has to be taken to be.
 ///
-/// Behind a relay, a name, or an address shared by the customers of a provider may sit anybody.
+/// Behind a relay, a web server, a name, or an address shared by the customers of a provider may sit anybody.
 pub(crate) fn distance(remote: &Multiaddr) -> Scope {
     let shared = ip(remote).is_some_and(|ip| matches!(ip, IpAddr::V4(v4) if is_shared(v4)));
-    if shared || is_relayed(remote) {
+    if shared {
         Scope::Public
     } else {
-        Scope::of(remote)
+        Scope::of_remote(remote)
     }
 }
 

@@ -22,7 +22,7 @@ use self::{
     dials::{Dials, Reply},
     links::Links,
 };
-use crate::{Addresses, ConnectError, PeerEvent, failure::explain};
+use crate::{Addresses, ConnectError, Path, PeerEvent, failure::explain};
 
 /// Events kept for a subscriber that is slow; it is told how many it missed beyond them.
 const EVENTS: usize = 1024;
@@ -58,6 +58,16 @@ impl Driver {
     fn tell(&self, event: PeerEvent) {
         // Without a subscriber there is nobody to tell.
         let _ = self.events.send(event);
+    }
+
+    /// Tells when a peer that was reached `before` is reached in another way now.
+    fn rerouted(&self, peer: PeerId, before: Option<Path>) {
+        if let (Some(before), Some(path)) = (before, self.links.path(&peer))
+            && before != path
+        {
+            tracing::debug!(%peer, ?before, ?path, "reached in another way");
+            self.tell(PeerEvent::Rerouted { peer, path });
+        }
     }
 
     fn connect(&mut self, inner: &mut Inner, peer: PeerId, addresses: Vec<Multiaddr>, reply: Reply) {
@@ -150,7 +160,11 @@ impl cardume_behaviour::Driver for Driver {
                 answer(reply, ());
             }
             Command::Peers(reply) => answer(reply, self.links.peers()),
-            Command::Addresses(reply) => answer(reply, self.addresses.clone()),
+            Command::Addresses(reply) => {
+                let mut addresses = self.addresses.clone();
+                addresses.observed = inner.identify.seen_at();
+                answer(reply, addresses);
+            }
             Command::AddressesOf { peer, reply } => answer(reply, inner.book.addresses(&peer)),
         }
     }
@@ -166,14 +180,20 @@ impl cardume_behaviour::Driver for Driver {
     fn on_swarm_event(&mut self, _inner: &mut Inner, event: &FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(established) => {
+                let before = self.links.path(&established.peer_id);
                 if self.links.established(established) {
                     self.tell(PeerEvent::Connected(established.peer_id));
                 }
+                self.rerouted(established.peer_id, before);
                 self.dials
                     .established(established.connection_id, established.peer_id);
             }
-            FromSwarm::ConnectionClosed(closed) if self.links.closed(closed) => {
-                self.tell(PeerEvent::Disconnected(closed.peer_id));
+            FromSwarm::ConnectionClosed(closed) => {
+                let before = self.links.path(&closed.peer_id);
+                if self.links.closed(closed) {
+                    self.tell(PeerEvent::Disconnected(closed.peer_id));
+                }
+                self.rerouted(closed.peer_id, before);
             }
             FromSwarm::DialFailure(failure) => {
                 let connected = failure.peer_id.filter(|peer| self.links.is_connected(peer));

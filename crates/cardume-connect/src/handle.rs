@@ -224,6 +224,17 @@ pub struct Addresses {
     pub listen: Vec<Multiaddr>,
     /// Where others can reach us, as far as we know.
     pub external: Vec<Multiaddr>,
+    /// Where connected peers on other networks see the socket that we have dialled them from.
+    pub observed: Vec<Observed>,
+}
+
+/// Where one peer sees us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The address that it sees.
+    pub address: Multiaddr,
+    /// Who sees it.
+    pub by: PeerId,
 }
 
 /// What became of a peer.
@@ -239,6 +250,13 @@ pub enum PeerEvent {
         agent: String,
         /// The protocols it speaks: escaped, and each cut at 128 bytes.
         protocols: Vec<String>,
+    },
+    /// Its best connection goes another way than before.
+    Rerouted {
+        /// Who it is.
+        peer: PeerId,
+        /// How that one gets there.
+        path: Path,
     },
     /// Its last connection is gone.
     Disconnected(PeerId),

@@ -17,7 +17,10 @@ use libp2p_swarm::{
     THandlerInEvent, THandlerOutEvent, ToSwarm, behaviour::ConnectionEstablished,
 };
 
-use crate::address::{bare, distance, is_dialable, is_relayed, is_visible};
+use crate::{
+    Observed,
+    address::{bare, distance, is_dialable, is_relayed, is_visible},
+};
 
 /// Addresses believed of one peer; it could name hundreds in one message, each of which would be dialled.
 const MAX_ADDRESSES: usize = 16;
@@ -28,6 +31,8 @@ struct Connection {
     peer: PeerId,
     distance: Scope,
     is_dialled: bool,
+    /// Where the peer sees our own socket, if it says so.
+    observed: Option<Multiaddr>,
     /// Addresses passed on already, so that a repeated push costs nobody else anything.
     told: Vec<Multiaddr>,
 }
@@ -81,6 +86,7 @@ impl Scoped {
             peer: event.peer_id,
             distance,
             is_dialled: event.endpoint.is_dialer(),
+            observed: None,
             told: Vec::new(),
         };
         self.connections.insert(event.connection_id, connection);
@@ -154,12 +160,25 @@ impl Scoped {
     /// port a router has put in place of it. The inner behaviour takes such a port for one of TCP, that only one
     /// connection has, and puts that of our listener in its place.
     fn observed(&mut self, connection: ConnectionId, observed: &Multiaddr) {
-        let is_ours = |c: &Connection| c.distance == Scope::Public && c.is_dialled;
         let is_quic = observed.iter().any(|part| matches!(part, Protocol::QuicV1));
-        if self.connections.get(&connection).is_some_and(is_ours) && is_quic && is_candidate(observed) {
+        let connection = self.connections.get_mut(&connection);
+        let ours = connection.filter(|c| c.distance == Scope::Public && c.is_dialled);
+        if let Some(connection) = ours.filter(|_| is_quic && is_candidate(observed)) {
+            connection.observed = Some(bare(observed));
             self.pending
                 .push_back(ToSwarm::NewExternalAddrCandidate(bare(observed)));
         }
+    }
+
+    /// Where connected peers on other networks see our own socket.
+    pub(crate) fn seen_at(&self) -> Vec<Observed> {
+        let seen = |connection: &Connection| {
+            Some(Observed {
+                by: connection.peer,
+                address: connection.observed.clone()?,
+            })
+        };
+        self.connections.values().filter_map(seen).collect()
     }
 
     /// Tells the other behaviours the addresses that are new on this connection.

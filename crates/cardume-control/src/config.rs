@@ -56,8 +56,12 @@ pub struct Handles {
     pub kad: cardume_kad::Handle,
     /// How the node can be reached.
     pub nat: cardume_nat::Handle,
+    /// Points where peers find each other, or a closed handle.
+    pub rendezvous: cardume_rendezvous::Handle,
     /// Bytes of content per peer.
     pub transfer: cardume_transfer::Handle,
+    /// All bytes, by protocol.
+    pub traffic: cardume_transport::Traffic,
     /// How fast content may go.
     pub rates: cardume_transfer::rates::Handle,
     /// Content from and for peers.

@@ -196,6 +196,7 @@ mod tests {
                 peer_id: peer.to_string(),
                 change: PeerChange::Connected,
                 agent: None,
+                path: None,
             });
         }
     }

@@ -125,6 +125,7 @@ mod tests {
                     "/ip6/fe80::1/tcp/1",
                 ]),
                 external: addresses(&["/ip4/192.0.2.1/udp/1/quic-v1"]),
+                ..Addresses::default()
             },
             local,
         );
@@ -152,6 +153,7 @@ mod tests {
         let known = Addresses {
             listen: addresses(&listen),
             external: vec![],
+            ..Addresses::default()
         };
         let found = best(known, PeerId::random());
         let places = [1, 4, 0, 3].map(|place: usize| listen[place]);
@@ -172,6 +174,7 @@ mod tests {
             Addresses {
                 listen,
                 external: vec![],
+                ..Addresses::default()
             },
             local,
         );

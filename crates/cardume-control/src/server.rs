@@ -25,7 +25,7 @@ use crate::{
     events::Events,
     link::Links,
     operations::{Operations, Work},
-    routes::{self, Parts},
+    routes::{self, Parts, reached},
     socket::Socket,
 };
 
@@ -188,10 +188,13 @@ async fn forward(connect: cardume_connect::Handle, events: &Events) {
     let mut changes = connect.events();
     loop {
         let event = match changes.recv().await {
-            Ok(PeerEvent::Connected(peer)) => change(peer, PeerChange::Connected, None),
-            Ok(PeerEvent::Disconnected(peer)) => change(peer, PeerChange::Disconnected, None),
+            Ok(PeerEvent::Connected(peer)) => change(peer, PeerChange::Connected, None, None),
+            Ok(PeerEvent::Disconnected(peer)) => change(peer, PeerChange::Disconnected, None, None),
             Ok(PeerEvent::Identified { peer, agent, .. }) => {
-                change(peer, PeerChange::Identified, Some(agent))
+                change(peer, PeerChange::Identified, Some(agent), None)
+            }
+            Ok(PeerEvent::Rerouted { peer, path }) => {
+                change(peer, PeerChange::Rerouted, None, Some(reached(path)))
             }
             Err(RecvError::Lagged(count)) => Event::Lost { count: Some(count) },
             Err(RecvError::Closed) => std::future::pending().await,
@@ -228,10 +231,16 @@ async fn forward_shares(shares: &cardume_share::Handle, events: &Events) {
     }
 }
 
-fn change(peer: libp2p_identity::PeerId, change: PeerChange, agent: Option<String>) -> Event {
+fn change(
+    peer: libp2p_identity::PeerId,
+    change: PeerChange,
+    agent: Option<String>,
+    path: Option<cardume_api::Path>,
+) -> Event {
     Event::Peer {
         peer_id: peer.to_string(),
         change,
         agent,
+        path,
     }
 }

@@ -34,15 +34,6 @@ pub(crate) fn subnet(address: &Multiaddr) -> Option<Subnet> {
     })
 }
 
-/// How far away the peer at the other end of a connection has to be taken to be: behind a relay sits anybody.
-pub(crate) fn distance(remote: &Multiaddr) -> Scope {
-    if remote.iter().any(|part| matches!(part, Protocol::P2pCircuit)) {
-        Scope::Public
-    } else {
-        Scope::of(remote)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ use libp2p_swarm::{
 use multiaddr::{Multiaddr, Protocol};
 
 use crate::{
-    address::{Subnet, distance, subnet},
+    address::{Subnet, subnet},
     config::Mode,
     inner::Dht,
     ledger::Source,
@@ -132,7 +132,7 @@ impl Reach {
         let range = subnet(remote).filter(|_| !self.listening.is_on_link(remote));
         let remote = Remote {
             peer,
-            distance: distance(remote),
+            distance: Scope::of_remote(remote),
             range,
         };
         self.connections.insert(id, remote);

@@ -11,6 +11,7 @@ pub(crate) struct Behaviour {
     pub(crate) connect: cardume_connect::Behaviour,
     pub(crate) mdns: Toggle<cardume_mdns::Behaviour>,
     pub(crate) nat: cardume_nat::Behaviour,
+    pub(crate) rendezvous: Toggle<cardume_rendezvous::Behaviour>,
     pub(crate) kad: Toggle<cardume_kad::Behaviour>,
     pub(crate) gossipsub: Toggle<cardume_gossipsub::Behaviour>,
     pub(crate) transfer: cardume_transfer::Behaviour,

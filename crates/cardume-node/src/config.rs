@@ -29,6 +29,8 @@ pub struct Config {
     pub mdns: cardume_mdns::Config,
     /// Ways to this node, and ways to others.
     pub nat: cardume_nat::Config,
+    /// Points where peers of the network register and find each other.
+    pub rendezvous: cardume_rendezvous::Config,
     /// The distributed hash table.
     pub kad: cardume_kad::Config,
     /// Topics that peers publish to and subscribe to.

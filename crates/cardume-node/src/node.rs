@@ -93,9 +93,11 @@ impl Node {
     fn assemble(config: &Config, home: Home, wired: Wired) -> Result<Self, StartError> {
         let peer = home.key.public().to_peer_id();
         let stop = CancellationToken::new();
+        let traffic = wired.transport.traffic.clone();
         let mut swarm = swarm::build(
             &home.key,
             &config.connect,
+            wired.transport,
             wired.relays,
             &wired.gate,
             wired.behaviour,
@@ -116,7 +118,9 @@ impl Node {
             connect: wired.connect.clone(),
             kad: wired.kad,
             nat: wired.nat,
+            rendezvous: wired.rendezvous,
             transfer: wired.transfer,
+            traffic,
             rates: wired.rates.clone(),
             exchange: exchange.clone(),
             shares: shares.clone(),

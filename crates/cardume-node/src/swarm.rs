@@ -30,15 +30,12 @@ const HANDLER_BUFFER: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0")
 pub(crate) fn build(
     key: &Keypair,
     config: &cardume_connect::Config,
+    transport: cardume_transport::Options,
     relays: cardume_nat::Transport,
     gate: &cardume_membership::Gate,
     behaviour: Behaviour,
 ) -> Result<Swarm<Behaviour>, StartError> {
-    let timeouts = cardume_transport::Timeouts {
-        dial: config.dial_timeout.get(),
-        accept: config.accept_timeout.get(),
-    };
-    let transport = cardume_transport::build_with_relays(key, timeouts, relays)
+    let transport = cardume_transport::build_with_relays(key, transport, relays)
         .map_err(|error| StartError::Identity(error.to_string()))?;
     // Last, over all of them: no behaviour may meet a peer that the gate has not let through.
     let transport = gate.guard(transport);

@@ -21,10 +21,12 @@ pub(crate) struct Wired {
     pub(crate) connect_server: cardume_connect::Server,
     pub(crate) nat: cardume_nat::Handle,
     pub(crate) relays: cardume_nat::Transport,
+    pub(crate) rendezvous: cardume_rendezvous::Handle,
     pub(crate) kad: cardume_kad::Handle,
     pub(crate) kad_server: Option<cardume_kad::Server>,
     pub(crate) gossipsub: cardume_gossipsub::Handle,
     pub(crate) gossipsub_server: Option<cardume_gossipsub::Server>,
+    pub(crate) transport: cardume_transport::Options,
     pub(crate) transfer: cardume_transfer::Handle,
     pub(crate) transfer_server: cardume_transfer::Server,
     pub(crate) origin: cardume_origin::Handle,
@@ -73,6 +75,7 @@ pub(crate) fn wire(
         reason: error.to_string(),
     });
     let (nat_behaviour, nat, relays) = built?;
+    let (rendezvous_behaviour, rendezvous) = rendezvous(config, key)?;
     let (kad_behaviour, kad, kad_server) = if config.kad.enabled {
         let built = config.kad.build(local, network, database.clone());
         let (behaviour, handle, server) = built.map_err(|error| StartError::Config {
@@ -100,15 +103,14 @@ pub(crate) fn wire(
     let (origin, origin_server) = config
         .origin
         .build(format!("cardume/{}", env!("CARGO_PKG_VERSION")), pace)
-        .map_err(|error| StartError::Config {
-            key: "origin.ca_file",
-            reason: error.to_string(),
-        })?;
+        .map_err(bad_authorities)?;
 
+    let transport = transport(config)?;
     let behaviour = Behaviour {
         connect: connect_behaviour,
         mdns: mdns.into(),
         nat: nat_behaviour,
+        rendezvous: rendezvous_behaviour.into(),
         kad: kad_behaviour.into(),
         gossipsub: gossipsub_behaviour.into(),
         transfer: transfer_behaviour,
@@ -121,10 +123,12 @@ pub(crate) fn wire(
         connect_server,
         nat,
         relays,
+        rendezvous,
         kad,
         kad_server,
         gossipsub,
         gossipsub_server,
+        transport,
         transfer,
         transfer_server,
         origin,
@@ -151,6 +155,41 @@ fn gossipsub(config: &Config, key: &Keypair) -> Result<Gossipsub, StartError> {
         reason: error.to_string(),
     })?;
     Ok((Some(behaviour), handle, Some(server)))
+}
+
+/// Builds rendezvous points, where there are any.
+fn rendezvous(
+    config: &Config,
+    key: &Keypair,
+) -> Result<(Option<cardume_rendezvous::Behaviour>, cardume_rendezvous::Handle), StartError> {
+    if !config.rendezvous.is_used() {
+        return Ok((None, cardume_rendezvous::Handle::closed()));
+    }
+    let built = config.rendezvous.build(key, &config.network.id);
+    let (behaviour, handle) = built.map_err(|error| StartError::Config {
+        key: "rendezvous",
+        reason: error.to_string(),
+    })?;
+    Ok((Some(behaviour), handle))
+}
+
+/// What configuration says of the transports.
+fn transport(config: &Config) -> Result<cardume_transport::Options, StartError> {
+    Ok(cardume_transport::Options {
+        timeouts: cardume_transport::Timeouts {
+            dial: config.connect.dial_timeout.get(),
+            accept: config.connect.accept_timeout.get(),
+        },
+        traffic: cardume_transport::Traffic::new(&config.network.id),
+        trust: Some(config.origin.trust().map_err(bad_authorities)?),
+    })
+}
+
+fn bad_authorities(error: cardume_origin::BuildError) -> StartError {
+    StartError::Config {
+        key: "origin.ca_file",
+        reason: error.to_string(),
+    }
 }
 
 /// Builds what keeps `[share.*]` shared; roots come and go on the DHT as they do on the disk.

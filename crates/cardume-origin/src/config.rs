@@ -18,7 +18,7 @@ pub struct Config {
     pub enabled: bool,
     /// Hosts that peers may name as an origin. A host that a link given to this node names needs no entry here.
     pub allow: Vec<String>,
-    /// PEM file with certificate authorities to trust besides those that browsers do.
+    /// PEM file with certificate authorities to trust besides those that browsers do; also for peers at `/wss` addresses.
     pub ca_file: Option<PathBuf>,
     /// How long peers are looked for before a web server is asked for all of something.
     pub patience: Duration,
@@ -54,13 +54,22 @@ impl Default for Config {
 pub type Pace = Arc<dyn Fn(u64) -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl Config {
+    /// What to say in a TLS handshake with a web server, and whom to believe there: those that browsers do, and those in
+    /// `ca_file`. Reads that file: it blocks.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has no certificate in it.
+    pub fn trust(&self) -> Result<Arc<rustls::ClientConfig>, BuildError> {
+        tls::client(self.ca_file.as_deref())
+    }
+
     /// Builds the client; `agent` is what it calls itself, `pace` holds it back. Reads the file of authorities: it
     /// blocks.
     ///
     /// # Errors
     /// When that file cannot be read or has no certificate in it.
     pub fn build(&self, agent: String, pace: Pace) -> Result<(Handle, Server), BuildError> {
-        let tls = tls::client(self.ca_file.as_deref())?;
+        let tls = self.trust()?;
         let (sender, commands) = mpsc::channel(COMMANDS);
         let allow = self.allow.iter().map(|host| host.to_ascii_lowercase());
         let allow: Arc<[String]> = allow.collect();

@@ -2,7 +2,9 @@
 
 use std::{
     fs::File,
+    io::{Read as _, Write as _},
     net::SocketAddr,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
@@ -120,6 +122,17 @@ impl Home {
             .next()
             .with_context(|| format!("no JSON in {text:?}"))?
             .context("JSON")
+    }
+
+    /// What the daemon answers to a plain GET of its control API: the whole answer, head and body.
+    pub fn ask(&self, path: &str) -> anyhow::Result<String> {
+        let mut socket = UnixStream::connect(self.socket())?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     /// Starts the daemon and waits until it is ready.

@@ -1,4 +1,4 @@
-//! QUIC, and TCP under TLS 1.3 or Noise with yamux: tuned, and readable for every libp2p peer.
+//! QUIC, and TCP and WebSocket under TLS 1.3 or Noise with yamux: tuned, and readable for every libp2p peer.
 //!
 //! It deliberately builds no swarm, chooses no peer and limits no connections. What it tunes is what two nodes
 //! may choose freely within the libp2p specifications: which cipher, how large a frame, when to flush.
@@ -9,16 +9,19 @@
 //! * What a peer can make us hold is bounded for each connection: substreams, unread bytes, buffers.
 //! * Keys of a session never leave the process: `SSLKEYLOGFILE` is not honoured.
 mod buffered;
+mod counted;
 mod dns;
 mod quic;
-mod relayed;
 mod security;
+mod streams;
 mod tcp;
 mod tls;
+mod traffic;
 mod watched;
+mod ws;
 mod yamux;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::{AsyncRead, AsyncWrite};
 use libp2p_core::{
@@ -27,7 +30,12 @@ use libp2p_core::{
 };
 use libp2p_identity::{Keypair, PeerId};
 
-pub use self::{security::BuildError, tls::warm_up};
+use self::{counted::Counting, tcp::Tcp};
+pub use self::{
+    security::BuildError,
+    tls::warm_up,
+    traffic::{Bytes, Share, Traffic},
+};
 
 /// Substreams that one connection may have open, both ways together.
 ///
@@ -47,12 +55,34 @@ pub struct Timeouts {
     pub accept: Duration,
 }
 
+/// What a node may set of its transports.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long handshakes may take.
+    pub timeouts: Timeouts,
+    /// Where all bytes are counted.
+    pub traffic: Traffic,
+    /// Whom to believe, behind a name, that it is the web server of a `/wss` address; nobody, if not set.
+    pub trust: Option<Arc<rustls::ClientConfig>>,
+}
+
+impl From<Timeouts> for Options {
+    fn from(timeouts: Timeouts) -> Self {
+        Self {
+            timeouts,
+            traffic: Traffic::new("main"),
+            trust: None,
+        }
+    }
+}
+
 /// Makes the transports of the node whose key is `key`; needs a tokio runtime where it is polled.
 ///
 /// # Errors
 /// When `key` signs no certificate.
-pub fn build(key: &Keypair, timeouts: Timeouts) -> Result<Transport, BuildError> {
-    Ok(limit(direct(key)?, timeouts))
+pub fn build(key: &Keypair, options: impl Into<Options>) -> Result<Transport, BuildError> {
+    let options = options.into();
+    Ok(limit(direct(key, &options)?, options.timeouts))
 }
 
 /// Makes the same transports, and one more that goes through relays: `relays` gives streams to a peer through
@@ -60,7 +90,11 @@ pub fn build(key: &Keypair, timeouts: Timeouts) -> Result<Transport, BuildError>
 ///
 /// # Errors
 /// When `key` signs no certificate.
-pub fn build_with_relays<R>(key: &Keypair, timeouts: Timeouts, relays: R) -> Result<Transport, BuildError>
+pub fn build_with_relays<R>(
+    key: &Keypair,
+    options: impl Into<Options>,
+    relays: R,
+) -> Result<Transport, BuildError>
 where
     R: libp2p_core::Transport + Send + Unpin + 'static,
     R::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -68,18 +102,26 @@ where
     R::Dial: Send,
     R::ListenerUpgrade: Send,
 {
+    let options = options.into();
     // First, and above the names: the way to the relay itself is dialled apart.
-    let either = relayed::build(key, relays)?
-        .or_transport(direct(key)?)
+    let relayed = streams::build(key, relays, &Counting::new(options.traffic.clone()))?;
+    let either = relayed
+        .or_transport(direct(key, &options)?)
         .map(|either, _| either.into_inner());
-    Ok(limit(either.boxed(), timeouts))
+    Ok(limit(either.boxed(), options.timeouts))
 }
 
-fn direct(key: &Keypair) -> Result<Transport, BuildError> {
-    let streams = tcp::build(key)?
-        .or_transport(quic::build(key)?)
+fn direct(key: &Keypair, options: &Options) -> Result<Transport, BuildError> {
+    let counting = Counting::new(options.traffic.clone());
+    let streams = streams::build(key, Tcp::new(tcp::config()), &counting)?
+        .or_transport(quic::build(key, &counting)?)
         .map(|either, _| either.into_inner());
-    Ok(dns::build(streams).boxed())
+    // Before the names, which it resolves itself.
+    let trust = options.trust.clone().unwrap_or_else(tls::nobody);
+    Ok(ws::build(key, trust, &counting)?
+        .or_transport(dns::build(streams))
+        .map(|either, _| either.into_inner())
+        .boxed())
 }
 
 fn limit(transport: Transport, timeouts: Timeouts) -> Transport {

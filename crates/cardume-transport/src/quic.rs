@@ -21,7 +21,7 @@ use libp2p_core::{Transport as _, muxing::StreamMuxerBox, transport::Boxed};
 use libp2p_identity::{Keypair, PeerId};
 
 use self::{configs::Configs, transport::Transport};
-use crate::tls;
+use crate::{counted::Counting, tls};
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +48,13 @@ pub(crate) enum Error {
 }
 
 /// Makes the transport of the node whose key is `key`.
-pub(crate) fn build(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, tls::KeyError> {
+pub(crate) fn build(
+    key: &Keypair,
+    counting: &Counting,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, tls::KeyError> {
     let transport = Transport::new(Configs::new(key)?);
+    let counting = counting.clone();
     Ok(transport
-        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
+        .map(move |(peer, connection), point| (peer, counting.count(peer, &point, connection)))
         .boxed())
 }

@@ -97,6 +97,19 @@ impl Handshake {
     }
 }
 
+/// What to say to a web server when nobody is to be believed: handshakes fail, for want of an authority.
+pub(crate) fn nobody() -> Arc<ClientConfig> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let builder = builder
+        .with_protocol_versions(&[&TLS13])
+        .expect("the provider knows TLS 1.3");
+    Arc::new(
+        builder
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth(),
+    )
+}
+
 /// Makes the calling thread ready for handshakes: the random numbers of TLS come from a generator of each thread's own,
 /// and gathering its seed takes some 30 ms of processor time, which the first handshake would else wait for.
 pub fn warm_up() {

@@ -5,8 +5,8 @@ use reqwest::Method;
 
 use super::{Client, ClientError, GREETING_TIMEOUT, Place, lines};
 use crate::{
-    BlockedPeer, Code, Entry, File, Kad, Nat, NewFetch, NewManifest, NewPeer, NewRoot, NewShare, Operation,
-    Peer, PeerDetails, Ping, Provider, Stat, Status, Uploaded, Version,
+    BlockedPeer, Code, Entry, File, Kad, Nat, NetTraffic, NewFetch, NewManifest, NewPeer, NewRoot, NewShare,
+    Operation, Peer, PeerDetails, Ping, Provider, Rendezvous, Stat, Status, Uploaded, Version,
 };
 
 /// The node itself.
@@ -40,6 +40,23 @@ impl Client {
     /// When the daemon cannot be asked.
     pub async fn nat(&self) -> Result<Nat, ClientError> {
         self.get(&["v1", "nat"]).await
+    }
+
+    /// Rendezvous points of the node, and whether it is registered there.
+    ///
+    /// # Errors
+    /// When the daemon cannot be asked.
+    pub async fn rendezvous(&self) -> Result<Rendezvous, ClientError> {
+        self.get(&["v1", "rendezvous"]).await
+    }
+
+    /// What goes over the node's connections; measures for so many milliseconds how fast, at most ten seconds.
+    ///
+    /// # Errors
+    /// `usage` when the time is too long.
+    pub async fn traffic(&self, measure_ms: u64) -> Result<NetTraffic, ClientError> {
+        let request = self.request(Method::GET, &["v1", "net", "traffic"]);
+        self.json(request.query(&[("measure_ms", measure_ms)])).await
     }
 
     /// The configuration the node runs with.

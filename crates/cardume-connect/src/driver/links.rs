@@ -64,6 +64,12 @@ impl Links {
         link.connections.len() == 1
     }
 
+    /// How the best connection with this peer gets there.
+    pub(super) fn path(&self, peer: &PeerId) -> Option<Path> {
+        let connections = &self.peers.get(peer)?.connections;
+        connections.iter().map(|connection| connection.path).min()
+    }
+
     /// Whether it was the last connection with this peer.
     pub(super) fn closed(&mut self, event: &ConnectionClosed<'_>) -> bool {
         let Some(link) = self.peers.get_mut(&event.peer_id) else {

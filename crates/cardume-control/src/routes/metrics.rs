@@ -83,6 +83,21 @@ async fn metrics(State(state): State<Shared>) -> impl IntoResponse {
     )
     .sample(&[("direction", "received")], received)
     .sample(&[("direction", "sent")], sent);
+    let family = text.family(
+        "network_bytes_total",
+        "counter",
+        "Bytes on all connections, by protocol and by where peers are; relayed ones also as the protocol relay.",
+    );
+    for share in state.handles.traffic.all() {
+        for (direction, bytes) in [("received", share.bytes.received), ("sent", share.bytes.sent)] {
+            let labels = [
+                ("protocol", share.protocol),
+                ("class", share.class.name()),
+                ("direction", direction),
+            ];
+            family.sample(&labels, bytes);
+        }
+    }
     rates(&mut text, &status.rates);
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],

@@ -13,7 +13,9 @@ mod operations;
 mod peers;
 mod range;
 mod rates;
+mod rendezvous;
 mod shares;
+mod traffic;
 mod tree;
 mod uploads;
 
@@ -35,6 +37,7 @@ use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer}
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+pub(crate) use self::peers::reached;
 use crate::{
     caller,
     config::{Handles, NodeInfo},
@@ -81,6 +84,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         kad::routes().into_openapi(),
         rates::routes().into_openapi(),
         nat::routes().into_openapi(),
+        rendezvous::routes().into_openapi(),
+        traffic::routes().into_openapi(),
     ];
     parts
         .into_iter()
@@ -108,6 +113,8 @@ pub(crate) fn router(parts: Parts) -> Router {
         .merge(health::routes())
         .merge(rates::routes())
         .merge(nat::routes())
+        .merge(rendezvous::routes())
+        .merge(traffic::routes())
         .merge(metrics::routes())
         .merge(operations::routes())
         .merge(shares::routes())

@@ -60,10 +60,7 @@ fn peer(info: PeerInfo, name: Option<String>, traffic: Traffic) -> Peer {
     Peer {
         peer_id: info.peer.to_string(),
         name,
-        path: match info.path {
-            Way::Relayed => Reached::Relayed,
-            Way::Direct | Way::Punched => Reached::Direct,
-        },
+        path: reached(info.path),
         punched: info.path == Way::Punched,
         transport: transport(&info.address).to_owned(),
         address: info.address,
@@ -76,6 +73,14 @@ fn peer(info: PeerInfo, name: Option<String>, traffic: Traffic) -> Peer {
     }
 }
 
+/// A way, as the API words it.
+pub(crate) const fn reached(path: Way) -> Reached {
+    match path {
+        Way::Relayed => Reached::Relayed,
+        Way::Direct | Way::Punched => Reached::Direct,
+    }
+}
+
 /// With three digits behind the point.
 fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
@@ -83,13 +88,16 @@ fn milliseconds(time: Duration) -> f64 {
 
 /// What carries a connection: the last that the address names before any relay.
 fn transport(address: &Multiaddr) -> &'static str {
+    let is_encrypted = address.iter().any(|part| part == Protocol::Tls);
     address
         .iter()
         .take_while(|part| *part != Protocol::P2pCircuit)
         .filter_map(|part| match part {
             Protocol::Tcp(_) => Some("tcp"),
             Protocol::QuicV1 | Protocol::Quic => Some("quic"),
-            Protocol::Ws(_) | Protocol::Wss(_) => Some("websocket"),
+            Protocol::Ws(_) if is_encrypted => Some("wss"),
+            Protocol::Ws(_) => Some("ws"),
+            Protocol::Wss(_) => Some("wss"),
             Protocol::Memory(_) => Some("memory"),
             _ => None,
         })
@@ -150,6 +158,7 @@ async fn show(State(state): State<Shared>, Path(peer): Path<String>) -> Result<J
             .into_iter()
             .find(|peer| peer.peer_id == id.to_string()),
         addresses: state.handles.connect.addresses_of(id).await?,
+        traffic: super::traffic::with(&state.handles.traffic.with(&id)),
     };
     let known = details.name.is_some()
         || details.blocked
@@ -254,7 +263,9 @@ mod tests {
         let table = [
             ("/ip4/192.0.2.1/tcp/1", "tcp"),
             ("/ip4/192.0.2.1/udp/1/quic-v1", "quic"),
-            ("/ip4/192.0.2.1/tcp/1/ws", "websocket"),
+            ("/ip4/192.0.2.1/tcp/1/ws", "ws"),
+            ("/dns/example.org/tcp/443/tls/ws", "wss"),
+            ("/dns/example.org/tcp/443/wss", "wss"),
             ("/memory/1", "memory"),
             (
                 "/ip4/192.0.2.1/udp/1/quic-v1/p2p-circuit/ip4/192.0.2.2/tcp/1",

@@ -77,6 +77,8 @@ impl Daemon {
             connect,
             kad,
             nat: cardume_nat::Handle::closed(),
+            rendezvous: cardume_rendezvous::Handle::closed(),
+            traffic: cardume_transport::Traffic::new("main"),
             transfer,
             rates,
             exchange,

@@ -40,12 +40,12 @@ fn words(event: &Event) -> String {
             peer_id,
             change,
             agent,
+            path,
         } => {
-            let agent = agent
-                .as_deref()
-                .map(|agent| format!(" ({agent})"))
-                .unwrap_or_default();
-            format!("peer {peer_id} {}{agent}", format!("{change:?}").to_lowercase())
+            let path = path.map(|path| format!("{path:?}").to_lowercase());
+            let more = agent.as_ref().or(path.as_ref());
+            let more = more.map(|more| format!(" ({more})")).unwrap_or_default();
+            format!("peer {peer_id} {}{more}", format!("{change:?}").to_lowercase())
         }
         Event::Share { name, cid, files, .. } => format!("share {name} is {cid}: {files} files"),
         Event::Lost { count: Some(count) } => format!("lost {count} events"),

@@ -13,6 +13,7 @@ mod node;
 mod peer;
 mod rates;
 mod share;
+mod traffic;
 mod upload;
 mod wait;
 

@@ -1,8 +1,8 @@
 //! `cardume net`: the node's addresses, and how it can be reached.
-use cardume_api::{Nat, Reachable, Relay, RelayState, Upnp};
+use cardume_api::{Mapping, Nat, Reachable, Relay, RelayState, Rendezvous, RendezvousState, Upnp};
 use clap::Subcommand;
 
-use super::{kad, rates};
+use super::{kad, rates, traffic};
 use crate::{
     reach::Reach,
     text::{clean, count, table},
@@ -17,8 +17,12 @@ pub(crate) enum Command {
     Nat,
     /// The relays at which the node keeps a place
     Relays,
+    /// The rendezvous points at which the node registers
+    Rendezvous,
     /// How fast content may go: tells it, or changes it while the node runs
     Rates(rates::Options),
+    /// What goes over the node's connections, by protocol and by where peers are
+    Traffic(traffic::Options),
     /// The distributed hash table
     #[command(subcommand)]
     Kad(kad::Command),
@@ -54,7 +58,13 @@ pub(super) async fn run(reach: Reach<'_>, command: Command) -> anyhow::Result<()
             let terminal = reach.out.is_terminal();
             Ok(reach.out.either(&relays, || rows(&relays, terminal))?)
         }
+        Command::Rendezvous => {
+            let rendezvous = reach.daemon().await?.rendezvous().await?;
+            let terminal = reach.out.is_terminal();
+            Ok(reach.out.either(&rendezvous, || points(&rendezvous, terminal))?)
+        }
         Command::Rates(options) => rates::run(reach, options).await,
+        Command::Traffic(options) => traffic::run(reach, options).await,
         Command::Kad(command) => kad::run(reach, command).await,
     }
 }
@@ -73,8 +83,17 @@ fn shown(nat: &Nat) -> String {
         Upnp::NotFound => "no router answers",
         Upnp::NotPublic => "the router has no public address itself",
     };
+    let router = match nat.mapping {
+        Mapping::Unknown => "router: fewer than two peers on other networks say where they see this node",
+        Mapping::None => "router: none; this node is seen at an address of its own",
+        Mapping::Independent => "router: one port whoever is spoken to; holes can be punched",
+        Mapping::Dependent => {
+            "router: another port for each peer (symmetric); only who can be dialled is met directly"
+        }
+    };
     let mut lines = vec![
         reachable.to_owned(),
+        router.to_owned(),
         format!("relays: a place at {} of {}", held.count(), nat.relays.len()),
         format!(
             "hole punching: {} direct, {} stayed relayed",
@@ -83,7 +102,7 @@ fn shown(nat: &Nat) -> String {
         format!("upnp: {upnp}"),
     ];
     if let Some(reason) = &nat.unpunched_reason {
-        lines.insert(3, format!("  the last one: {}", clean(reason)));
+        lines.insert(4, format!("  the last one: {}", clean(reason)));
     }
     if let Some(places) = nat.reservations {
         let circuits = count(nat.circuits, "connection");
@@ -116,4 +135,27 @@ fn rows(relays: &[Relay], terminal: bool) -> String {
     };
     let rows = relays.iter().map(row).collect();
     table(["relay", "place", "address", "problem"], rows, terminal)
+}
+
+fn points(rendezvous: &Rendezvous, terminal: bool) -> String {
+    let rows = rendezvous.points.iter().map(|point| {
+        let state = match point.state {
+            RendezvousState::Asking => "asking",
+            RendezvousState::Registered => "registered",
+            RendezvousState::Waiting => "waiting",
+        };
+        [
+            point.peer_id.clone(),
+            state.to_owned(),
+            point.found.to_string(),
+            point.address.to_string(),
+            point.problem.as_deref().map_or_else(|| "-".to_owned(), clean),
+        ]
+    });
+    let head = ["point", "state", "found", "address", "problem"];
+    let mut text = table(head, rows.collect(), terminal);
+    if let Some(registrations) = rendezvous.registrations {
+        text += &format!("a point itself: {}", count(registrations, "registration"));
+    }
+    text
 }

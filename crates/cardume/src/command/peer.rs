@@ -191,9 +191,19 @@ fn describe(peer: &PeerDetails) -> String {
             if let Some(rtt) = link.rtt_ms {
                 add("rtt", &format!("{rtt:.1} ms"));
             }
+            add("transport", &link.transport);
             add("sent", &size(link.sent));
             add("received", &size(link.received));
         }
+    }
+    for (index, share) in peer.traffic.iter().enumerate() {
+        let both = format!(
+            "{}: {} sent, {} received",
+            share.name,
+            size(share.sent),
+            size(share.received)
+        );
+        add(if index == 0 { "traffic" } else { "" }, &both);
     }
     for (index, address) in peer.addresses.iter().enumerate() {
         add(if index == 0 { "addresses" } else { "" }, &address.to_string());

@@ -76,18 +76,25 @@ fn addresses(config: &Config, found: &mut Findings) {
     }
     for address in &config.listen.addresses {
         let parts: Vec<Protocol<'_>> = address.iter().collect();
-        let known = matches!(
-            parts.as_slice(),
-            [
-                Protocol::Ip4(_) | Protocol::Ip6(_),
-                Protocol::Tcp(_) | Protocol::Udp(_),
-                ..
-            ]
-        ) && matches!(parts.get(2..), Some([] | [Protocol::QuicV1]))
-            && matches!(parts.get(1), Some(Protocol::Udp(_))) == (parts.len() == 3);
+        let known = match parts.as_slice() {
+            [Protocol::Ip4(_) | Protocol::Ip6(_), rest @ ..] => match rest {
+                [Protocol::Tcp(_)] | [Protocol::Udp(_), Protocol::QuicV1] => true,
+                [Protocol::Tcp(_), Protocol::Ws(path)] => path == "/",
+                _ => false,
+            },
+            _ => false,
+        };
+        let is_encrypted_web = parts
+            .iter()
+            .any(|part| matches!(part, Protocol::Tls | Protocol::Wss(_)));
         if !known {
             let reason = format!("nothing can listen at {address}");
-            let hint = "write /ip4/ADDRESS/tcp/PORT or /ip4/ADDRESS/udp/PORT/quic-v1 (or /ip6)";
+            let hint = if is_encrypted_web {
+                "write /ip4/ADDRESS/tcp/PORT/ws and let a web server with a certificate pass on to it; announce \
+                 /dns/NAME/tcp/443/wss"
+            } else {
+                "write /ip4/ADDRESS/tcp/PORT, /ip4/ADDRESS/udp/PORT/quic-v1 or /ip4/ADDRESS/tcp/PORT/ws (or /ip6)"
+            };
             found.add(&["listen", "addresses"], reason, Some(hint));
         }
     }
@@ -96,10 +103,12 @@ fn addresses(config: &Config, found: &mut Findings) {
         let free = address
             .iter()
             .any(|part| matches!(part, Protocol::Tcp(0) | Protocol::Udp(0)));
-        if !free && !seen.insert(address.to_string()) {
+        // TCP with WebSocket on it is still TCP.
+        let port: Multiaddr = address.iter().take(2).collect();
+        if !free && !seen.insert(port.to_string()) {
             found.add(
                 &["listen", "addresses"],
-                format!("{address} is there twice"),
+                format!("{address}: something listens on that port already"),
                 None,
             );
         }
@@ -146,7 +155,7 @@ fn peer_of(address: &Multiaddr) -> Option<multiaddr::PeerId> {
 
 fn limits(config: &Config, found: &mut Findings) {
     let connect = &config.connect;
-    let numbers: [(&[&str], u64); 14] = [
+    let numbers: [(&[&str], u64); 18] = [
         (&["connect", "max_connections"], connect.max_connections.into()),
         (&["connect", "max_outbound"], connect.max_outbound.into()),
         (
@@ -156,6 +165,22 @@ fn limits(config: &Config, found: &mut Findings) {
         (&["connect", "max_per_peer"], connect.max_per_peer.into()),
         (&["connect", "max_per_address"], connect.max_per_address.into()),
         (&["mdns", "max_peers"], config.mdns.max_peers as u64),
+        (
+            &["rendezvous", "max_connections"],
+            config.rendezvous.max_connections as u64,
+        ),
+        (
+            &["rendezvous", "limits", "registrations"],
+            config.rendezvous.limits.registrations as u64,
+        ),
+        (
+            &["rendezvous", "limits", "per_peer"],
+            config.rendezvous.limits.per_peer as u64,
+        ),
+        (
+            &["rendezvous", "limits", "per_address"],
+            config.rendezvous.limits.per_address as u64,
+        ),
         (&["kad", "parallel_queries"], config.kad.parallel_queries as u64),
         (&["kad", "max_records"], config.kad.max_records as u64),
         (
@@ -180,11 +205,12 @@ fn limits(config: &Config, found: &mut Findings) {
             );
         }
     }
-    let durations: [(&[&str], cardume_units::Duration); 7] = [
+    let durations: [(&[&str], cardume_units::Duration); 8] = [
         (&["connect", "idle_timeout"], connect.idle_timeout),
         (&["connect", "dial_timeout"], connect.dial_timeout),
         (&["connect", "accept_timeout"], connect.accept_timeout),
         (&["mdns", "interval"], config.mdns.interval),
+        (&["rendezvous", "interval"], config.rendezvous.interval),
         (&["kad", "query_timeout"], config.kad.query_timeout),
         (&["kad", "provider_interval"], config.kad.provider_interval),
         (&["transfer", "request_timeout"], config.transfer.request_timeout),
@@ -202,6 +228,9 @@ fn limits(config: &Config, found: &mut Findings) {
 
 fn nat(config: &Config, found: &mut Findings) {
     for mistake in config.nat.mistakes() {
+        found.add(&mistake.path(), mistake.to_string(), None);
+    }
+    for mistake in config.rendezvous.mistakes() {
         found.add(&mistake.path(), mistake.to_string(), None);
     }
 }
