@@ -3,7 +3,6 @@ use std::num::NonZeroU32;
 
 use cardume_behaviour::Onlooking;
 use cardume_units::{Duration, Size};
-use libp2p_autonat::v2 as autonat;
 use libp2p_dcutr as dcutr;
 use libp2p_identity::PeerId;
 use libp2p_relay as relay;
@@ -12,6 +11,7 @@ use multiaddr::{Multiaddr, Protocol};
 
 use crate::{
     Behaviour, Handle, Transport, checker::Checker, driver::Nat, inner::Inner, paths::Paths, places::Places,
+    prober::Prober,
 };
 
 /// Commands that may wait for the swarm's task before their callers do.
@@ -43,6 +43,8 @@ pub struct Config {
     pub hole_punching: bool,
     /// Ask the router of this network to open the ports that this node listens on.
     pub upnp: bool,
+    /// Time after which peers are asked again whether an address still works that did before.
+    pub autonat_interval: Duration,
     /// Dial peers back that ask whether they can be reached, at the address that they come from only.
     pub autonat_server: bool,
     /// Relay connections for others.
@@ -57,6 +59,7 @@ impl Default for Config {
             relays: Vec::new(),
             hole_punching: true,
             upnp: false,
+            autonat_interval: Duration::from_secs(1800),
             autonat_server: false,
             relay_server: false,
             relay_limits: RelayLimits::default(),
@@ -108,6 +111,9 @@ pub enum BuildError {
     /// A limit that makes no sense.
     #[error("nat.relay_limits.{0} must be at least 1s and below 136 years")]
     Time(&'static str),
+    /// So often that it would be a burden to others.
+    #[error("nat.autonat_interval must be at least 1s")]
+    Interval,
     /// So little that no connection is through its handshakes; nothing would mean no limit to libp2p.
     #[error("nat.relay_limits.circuit_bytes must be at least 64KiB")]
     Bytes,
@@ -118,6 +124,7 @@ impl BuildError {
     pub fn path(&self) -> Vec<&'static str> {
         match self {
             Self::Anonymous(_) | Self::TooMany(_) => vec!["nat", "relays"],
+            Self::Interval => vec!["nat", "autonat_interval"],
             Self::Time(key) => vec!["nat", "relay_limits", key],
             Self::Bytes => vec!["nat", "relay_limits", "circuit_bytes"],
         }
@@ -151,7 +158,7 @@ impl Config {
             paths: Onlooking::new(Paths::default()),
             client,
             server: server.into(),
-            prober: autonat::client::Behaviour::default(),
+            prober: Prober::new(self.autonat_interval.get()),
             checker: self.autonat_server.then(Checker::default).into(),
             punch: self.hole_punching.then(|| dcutr::Behaviour::new(local)).into(),
             upnp: self.upnp.then(upnp::tokio::Behaviour::default).into(),
@@ -176,6 +183,9 @@ impl Config {
             if !(1..=u64::from(u32::MAX)).contains(&time.get().as_secs()) {
                 mistakes.push(BuildError::Time(key));
             }
+        }
+        if self.autonat_interval < Duration::from_secs(1) {
+            mistakes.push(BuildError::Interval);
         }
         if limits.circuit_bytes < LEAST_BYTES {
             mistakes.push(BuildError::Bytes);

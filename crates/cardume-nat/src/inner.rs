@@ -8,7 +8,7 @@ use libp2p_relay as relay;
 use libp2p_swarm::{NetworkBehaviour, behaviour::toggle::Toggle};
 use libp2p_upnp as upnp;
 
-use crate::{checker::Checker, paths::Paths, places::Places};
+use crate::{checker::Checker, paths::Paths, places::Places, prober::Prober};
 
 /// Everything that reachability has to do with.
 #[derive(NetworkBehaviour)]
@@ -18,7 +18,7 @@ pub struct Inner {
     pub(crate) paths: Onlooking<Paths>,
     pub(crate) client: relay::client::Behaviour,
     pub(crate) server: Toggle<relay::Behaviour>,
-    pub(crate) prober: autonat::client::Behaviour,
+    pub(crate) prober: Prober,
     pub(crate) checker: Toggle<Checker>,
     pub(crate) punch: Toggle<dcutr::Behaviour>,
     pub(crate) upnp: Toggle<upnp::tokio::Behaviour>,

@@ -23,6 +23,7 @@ mod handle;
 mod inner;
 mod paths;
 mod places;
+mod prober;
 mod shown;
 
 pub use libp2p_relay::client::Transport;

@@ -105,6 +105,12 @@ impl Home {
         self.route()
     }
 
+    /// Has the router forward nothing any more; what goes on already goes on.
+    pub fn forward_nothing(&mut self) -> anyhow::Result<()> {
+        self.forwarded.clear();
+        self.route()
+    }
+
     fn route(&self) -> anyhow::Result<()> {
         let how = match self.nat {
             // The kernel keeps the source port where it can.

@@ -202,11 +202,18 @@ fn a_transfer_between_routers_goes_on_after_a_partition() -> anyhow::Result<()> 
     apart.is_there("film")
 }
 
-#[test]
-fn a_forwarded_port_is_found_to_work_and_told() -> anyhow::Result<()> {
-    if !internet::available() {
-        return Ok(());
-    }
+/// A node behind a router that forwards a port to it, and a node that has dialled it back there.
+struct Forwarded {
+    _net: Internet,
+    home: internet::Home,
+    checker: Daemon,
+    node: Daemon,
+    /// Where it is reached, and where it is in its own network.
+    public: String,
+    private: String,
+}
+
+fn forwarded() -> anyhow::Result<Forwarded> {
     let mut net = Internet::new()?;
     let public = net.host()?;
     let checker = quiet(Home::on(PROGRAM, &public)?)
@@ -217,15 +224,189 @@ fn a_forwarded_port_is_found_to_work_and_told() -> anyhow::Result<()> {
     home.forward("udp", 4011, &host)?;
     let node = quiet(Home::on(PROGRAM, &host)?)
         .set(format!("connect.bootstrap=[\"{}\"]", checker.address(false)?))
+        .set("nat.autonat_interval=\"2s\"")
         .start()?;
     patience::until("somebody to dial back", || {
         Ok(node.json(["net", "nat"])?["reachable"] == "public")
     })?;
-    let external = node.json(["status"])?["external"].to_string();
-    let expected = format!("/ip4/{}/udp/4011/quic-v1", home.router.ip);
-    ensure!(external.contains(&expected), "{expected} is not in {external}");
-    let private = format!("/ip4/{}/", host.ip);
-    let told = checker.json(["peer", "show", &node.peer_id()?])?["addresses"].to_string();
-    ensure!(!told.contains(&private), "{told}");
+    let forwarded = Forwarded {
+        public: format!("/ip4/{}/udp/4011/quic-v1", home.router.ip),
+        private: format!("/ip4/{}/", host.ip),
+        _net: net,
+        home,
+        checker,
+        node,
+    };
+    patience::until("it answers lookups", || forwarded.serves())?;
+    Ok(forwarded)
+}
+
+impl Forwarded {
+    fn external(&self) -> anyhow::Result<String> {
+        Ok(self.node.json(["status"])?["external"].to_string())
+    }
+
+    /// Whether the node answers lookups of the DHT.
+    fn serves(&self) -> anyhow::Result<bool> {
+        Ok(self.node.ask("/v1/kad")?.contains("\"server\":true"))
+    }
+}
+
+#[test]
+fn a_forwarded_port_is_found_to_work_and_told() -> anyhow::Result<()> {
+    if !internet::available() {
+        return Ok(());
+    }
+    let forwarded = forwarded()?;
+    let (external, public) = (forwarded.external()?, &forwarded.public);
+    ensure!(external.contains(public), "{public} is not in {external}");
+    let peer = forwarded.node.peer_id()?;
+    let told = forwarded.checker.json(["peer", "show", &peer])?["addresses"].to_string();
+    ensure!(!told.contains(&forwarded.private), "{told}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "takes a minute: `cargo xtask net` runs it"]
+fn a_port_that_is_forwarded_no_longer_is_told_no_longer() -> anyhow::Result<()> {
+    if !internet::available() {
+        return Ok(());
+    }
+    let mut forwarded = forwarded()?;
+    // The connection that there is goes on.
+    forwarded.home.forward_nothing()?;
+    let began = Instant::now();
+    patience::until("nobody gets through any more", || {
+        Ok(forwarded.node.json(["net", "nat"])?["reachable"] == "private")
+    })?;
+    tell("it is noticed", began);
+    let (external, public) = (forwarded.external()?, &forwarded.public);
+    ensure!(!external.contains(public), "{public} is still in {external}");
+    patience::until("it only asks", || Ok(!forwarded.serves()?))
+}
+
+#[test]
+fn with_several_relays_one_may_die() -> anyhow::Result<()> {
+    if !internet::available() {
+        return Ok(());
+    }
+    let mut net = Internet::new()?;
+    let mut relays = Vec::new();
+    for _ in 0..2 {
+        let home = Home::on(PROGRAM, &net.host()?)?.set("nat.relay_server=true");
+        relays.push(quiet(home).start()?);
+    }
+    let named = format!(
+        "nat.relays=[\"{}\",\"{}\"]",
+        relays[0].address(false)?,
+        relays[1].address(false)?
+    );
+    let mut homes = [net.home(Nat::Symmetric)?, net.home(Nat::Symmetric)?];
+    let mut start = |at: usize| quiet(Home::on(PROGRAM, &homes[at].host()?)?).set(&named).start();
+    let (giver, taker) = (start(0)?, start(1)?);
+    let held = |node: &Daemon| -> anyhow::Result<usize> {
+        let relays = node.json(["net", "relays"])?;
+        let relays = relays.as_array().context("relays")?.iter();
+        Ok(relays.filter(|relay| relay["state"] == "held").count())
+    };
+    for node in [&giver, &taker] {
+        patience::until("a place at both", || Ok(held(node)? == 2))?;
+    }
+    // Two peers see it, each at another port.
+    patience::until("what router there is", || {
+        Ok(giver.json(["net", "nat"])?["mapping"] == "dependent")
+    })?;
+    let found = giver.json(["doctor"])?["findings"].to_string();
+    ensure!(
+        found.contains("symmetric") && found.contains("a place at 2 of 2 relays"),
+        "{found}"
+    );
+    let dead = relays.remove(0).kill()?;
+    patience::until("one place is lost", || Ok(held(&giver)? == 1))?;
+    files::random_file(&giver.path().join("note"), 1000, 1)?;
+    let link = giver.json(["share", "note"])?["link"]
+        .as_str()
+        .context("link")?
+        .to_owned();
+    taker.json(["get", &link])?;
+    ensure!(fs::read(giver.path().join("note"))? == fs::read(taker.path().join("note"))?);
+    let _again = dead.start()?;
+    patience::until("it is back", || Ok(held(&giver)? == 2))
+}
+
+#[test]
+#[ignore = "takes minutes: `cargo xtask net` runs it"]
+fn a_large_film_goes_around_the_relay() -> anyhow::Result<()> {
+    if !internet::available() {
+        return Ok(());
+    }
+    let apart = Apart::new(Nat::EndpointIndependent, &[])?;
+    let film = apart.share("film", 256 << 20)?;
+    let relayed = format!(
+        "{}/p2p-circuit/p2p/{}",
+        apart.relay.address(false)?,
+        apart.giver.peer_id()?
+    );
+    let began = Instant::now();
+    apart.taker.json(["peer", "connect", &relayed])?;
+    tell("connected through the relay", began);
+    ensure!(began.elapsed() < Duration::from_secs(5));
+    patience::until("a hole", || Ok(apart.connection()?["punched"] == true))?;
+    tell("a hole is punched", began);
+    let began = Instant::now();
+    apart.taker.json(["get", &film])?;
+    tell("256 MiB have come", began);
+    apart.is_there("film")?;
+    ensure!(apart.connection()?["path"] == "direct");
+    Ok(())
+}
+
+#[test]
+#[ignore = "takes minutes: `cargo xtask net` runs it"]
+fn after_a_minute_without_a_network_everything_goes_on_by_itself() -> anyhow::Result<()> {
+    if !internet::available() {
+        return Ok(());
+    }
+    let apart = Apart::new(Nat::EndpointIndependent, &["rates.download=\"8MB/s\""])?;
+    let film = apart.share("film", 64 << 20)?;
+    let getting = apart
+        .taker
+        .command()
+        .args(["get", &film])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let received = || {
+        apart
+            .connection()
+            .map_or(0, |found| found["received"].as_u64().unwrap_or(0))
+    };
+    patience::until("some of it", || Ok(received() > 4 << 20))?;
+    apart.homes[0].router.set_partitioned(true)?;
+    std::thread::park_timeout(Duration::from_secs(60));
+    ensure!(
+        apart.connection()?.is_null(),
+        "the path has been dead for a minute"
+    );
+    apart.homes[0].router.set_partitioned(false)?;
+    let healed = Instant::now();
+    let got = patience::output_of(getting)?;
+    ensure!(got.status.success(), "{}", String::from_utf8_lossy(&got.stderr));
+    tell("the rest has come after a minute without a network", healed);
+    apart.is_there("film")?;
+    // By the DHT: what is new, without a link that says where.
+    files::random_file(&apart.giver.path().join("new"), 1000, 2)?;
+    let shared = apart.giver.json(["share", "new"])?;
+    let cid = shared["cid"].as_str().context("cid")?;
+    patience::until("the DHT knows the new one", || {
+        let found = apart.taker.run(["--json", "net", "kad", "providers", cid])?;
+        Ok(!found.stdout.is_empty())
+    })?;
+    apart.taker.json(["get", cid, "-o", "new"])?;
+    apart.is_there("new")?;
+    ensure!(
+        apart.connection()?["agent"].is_string(),
+        "identify has been spoken again"
+    );
     Ok(())
 }

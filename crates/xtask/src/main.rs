@@ -1,5 +1,6 @@
 //! Checks and chores of this workspace.
 
+mod net;
 mod tidy;
 
 use clap::{Parser, Subcommand};
@@ -16,10 +17,13 @@ struct Arguments {
 enum Chore {
     /// Check that the code keeps to the architecture: who imports whom, purity, sizes, versions.
     Tidy,
+    /// Run the tests of whole networks: hosts, routers, relays and partitions, also those that take minutes. Needs root.
+    Net,
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
         Chore::Tidy => tidy::run(),
+        Chore::Net => net::run(),
     }
 }

@@ -119,6 +119,7 @@ pub(crate) async fn run(reach: Reach<'_>, options: Options) -> anyhow::Result<()
     findings.extend(places::look(&patient));
     findings.extend(system::look(&patient));
     findings.extend(network::look(&patient));
+    findings.extend(network::reachability(&patient).await);
     findings.extend(firewall::look(&patient));
     findings.extend(peers::look(reach, &patient).await);
     findings.extend(content::look(&patient).await);

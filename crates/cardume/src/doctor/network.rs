@@ -4,9 +4,11 @@ use std::{
     net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
 };
 
+use cardume_api::{Mapping, Nat, Reachable, RelayState, Rendezvous, RendezvousPoint, RendezvousState};
 use multiaddr::{Multiaddr, Protocol};
 
 use super::{Daemon, Finding, Patient};
+use crate::text::{clean, count};
 
 /// A port that the node listens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +57,6 @@ pub(super) fn look(patient: &Patient) -> Vec<Finding> {
             "each port that the node listens on is its own",
         ));
     }
-    findings.extend(patient.daemon.as_ref().map(reachability));
     findings
 }
 
@@ -121,20 +122,125 @@ fn has_ipv6() -> bool {
     std::fs::read_to_string("/proc/net/if_inet6").is_ok_and(|addresses| !addresses.is_empty())
 }
 
-/// What is known of who can reach this node.
-fn reachability(daemon: &Daemon) -> Finding {
-    let inbound = daemon.peers.iter().filter(|peer| !peer.outbound).count();
+/// What is known of who can reach this node, and why not.
+pub(super) async fn reachability(patient: &Patient) -> Vec<Finding> {
+    let Some(daemon) = &patient.daemon else {
+        return Vec::new();
+    };
+    let Ok(nat) = daemon.client.nat().await else {
+        return vec![Finding::note("reachable", "the daemon does not tell")];
+    };
+    let mut findings = vec![reachable(daemon, &nat), router(&nat)];
+    findings.extend(relays(&nat));
+    if let Ok(rendezvous) = daemon.client.rendezvous().await {
+        findings.extend(points(&rendezvous));
+    }
+    findings
+}
+
+fn reachable(daemon: &Daemon, nat: &Nat) -> Finding {
+    let inbound = daemon.peers.iter().filter(|peer| !peer.outbound).count() as u64;
     let external: Vec<_> = daemon.status.external.iter().map(ToString::to_string).collect();
-    if !external.is_empty() {
-        return Finding::ok("reachable", format!("at {}", external.join(" ")));
+    match nat.reachable {
+        Reachable::Public => Finding::ok("reachable", format!("at {}", external.join(" "))),
+        Reachable::Private => {
+            let tested = nat.tested.iter().rev().find(|tested| tested.problem.is_some());
+            let tried = tested.map_or_else(String::new, |tested| {
+                let problem = tested.problem.as_deref().map(clean).unwrap_or_default();
+                format!("\n{} was tried by {}: {problem}", tested.address, tested.by)
+            });
+            let what = "not from other networks: peers tried, and no address of this node answers";
+            Finding::note("reachable", format!("{what}{tried}"))
+        }
+        Reachable::Unknown if inbound > 0 => {
+            let who = format!("{} connected to it", count(inbound, "peer"));
+            Finding::ok(
+                "reachable",
+                format!("{who}; whether any can from other networks is not known"),
+            )
+        }
+        Reachable::Unknown => Finding::note(
+            "reachable",
+            "nobody has connected to it so far; whether others can is not known",
+        ),
     }
-    if inbound > 0 {
-        return Finding::ok("reachable", format!("{inbound} peers have connected to it"));
+}
+
+fn router(nat: &Nat) -> Finding {
+    match nat.mapping {
+        Mapping::Unknown => Finding::note(
+            "router",
+            "fewer than two peers on other networks say where they see this node",
+        ),
+        Mapping::None => Finding::ok("router", "none translates addresses"),
+        Mapping::Independent => Finding::ok(
+            "router",
+            "it translates addresses, and holes can be punched in it",
+        ),
+        Mapping::Dependent => Finding::note(
+            "router",
+            "it picks another port for each peer (symmetric): direct connections come about only with peers that can \
+             be dialled",
+        ),
     }
-    Finding::note(
-        "reachable",
-        "nobody has connected to it so far; whether others can is not known",
-    )
+}
+
+/// How it stands with places at relays; nothing without any.
+fn relays(nat: &Nat) -> Option<Finding> {
+    let all = nat.relays.len() as u64;
+    let held = nat
+        .relays
+        .iter()
+        .filter(|relay| relay.state == RelayState::Held)
+        .count();
+    if all == 0 {
+        return None;
+    }
+    let what = format!("a place at {held} of {}", count(all, "relay"));
+    if held > 0 {
+        return Some(Finding::ok("relays", what));
+    }
+    let problems = nat.relays.iter().map(|relay| {
+        let problem = relay
+            .problem
+            .as_deref()
+            .map_or_else(|| "it is being asked".into(), clean);
+        format!("\n{}: {problem}", relay.address)
+    });
+    let remedy = "see that they run with nat.relay_server = true, and that nat.relays has their addresses and peer ids";
+    Some(Finding::wrong(
+        "relays",
+        what + &problems.collect::<String>(),
+        remedy,
+    ))
+}
+
+/// How it stands with rendezvous points; nothing without any.
+fn points(rendezvous: &Rendezvous) -> Option<Finding> {
+    let all = rendezvous.points.len() as u64;
+    let registered = |point: &&RendezvousPoint| point.state == RendezvousState::Registered;
+    let known = rendezvous.points.iter().filter(registered).count();
+    if all == 0 {
+        return None;
+    }
+    let what = format!("registered at {known} of {}", count(all, "point"));
+    if known > 0 {
+        return Some(Finding::ok("rendezvous", what));
+    }
+    let problems = rendezvous.points.iter().map(|point| {
+        let problem = point
+            .problem
+            .as_deref()
+            .map_or_else(|| "it is being asked".into(), clean);
+        format!("\n{}: {problem}", point.address)
+    });
+    let remedy = "see that they run with rendezvous.server = true, and that rendezvous.points has their addresses and \
+                  peer ids";
+    Some(Finding::wrong(
+        "rendezvous",
+        what + &problems.collect::<String>(),
+        remedy,
+    ))
 }
 
 #[cfg(test)]
