@@ -7,8 +7,8 @@
 //!
 //! # Invariants
 //!
-//! * Nobody is contacted but relays and gateways that configuration names or switches on, and relays in addresses
-//!   that somebody else dials.
+//! * Nobody is contacted but relays and gateways that configuration names or switches on, relays in addresses that
+//!   somebody else dials, and peers that are connected anyway, to have an address tested again.
 //! * When a direct connection with a peer opens, the relayed ones it replaces are closed: nothing is sent there any
 //!   more.
 //! * A relay is asked again with back-off, at most a minute apart: a place lost with the network is back soon after.

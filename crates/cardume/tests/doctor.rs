@@ -138,6 +138,41 @@ fn the_doctor_names_the_cause_on_a_node_that_does_not_run() -> anyhow::Result<()
 }
 
 #[test]
+fn the_doctor_names_relays_and_points_that_are_away() -> anyhow::Result<()> {
+    let nobody = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
+    let daemon = Home::new(PROGRAM)?
+        .set(format!("nat.relays=[\"{nobody}\"]"))
+        .set(format!("rendezvous.points=[\"{nobody}\"]"))
+        .start()?;
+    patience::until("both are asked", || {
+        let relays = daemon.json(["net", "relays"])?;
+        let points = daemon.json(["net", "rendezvous"])?;
+        Ok(relays[0]["problem"].is_string() && points["points"][0]["problem"].is_string())
+    })?;
+    let found = report(&daemon.run(["--json", "doctor"])?)?;
+    let findings = found["findings"].as_array().context("findings")?;
+    for (check, what) in [
+        ("relays", "a place at 0 of 1 relay"),
+        ("rendezvous", "registered at 0 of 1 point"),
+    ] {
+        let named = findings.iter().find(|named| named["check"] == check);
+        let named = named.with_context(|| format!("{check}: {found}"))?;
+        ensure!(
+            named["state"] == "wrong" && named["remedy"].is_string(),
+            "{named}"
+        );
+        let said = named["what"].as_str().context("what")?;
+        ensure!(said.contains(what) && said.contains(&nobody[..20]), "{said}");
+    }
+    let mut others = findings.iter().filter(|named| named["state"] == "wrong");
+    ensure!(
+        others.all(|named| named["check"] == "relays" || named["check"] == "rendezvous"),
+        "{found}"
+    );
+    Ok(())
+}
+
+#[test]
 fn the_doctor_names_a_full_disk_and_too_few_file_descriptors() -> anyhow::Result<()> {
     if !hosts::available() {
         return Ok(());

@@ -31,8 +31,11 @@ fn named<'a>(shares: &'a Value, name: &str) -> &'a Value {
 fn content_comes_over_a_web_socket_and_every_byte_is_counted() {
     let giver = home()
         .set(r#"listen.addresses=["/ip4/127.0.0.1/tcp/0/ws"]"#)
+        .set(r#"listen.announce=["/dns/node.example/tcp/443/wss"]"#)
         .start()
         .unwrap();
+    let external = giver.json(["status"]).unwrap()["external"].to_string();
+    assert!(external.contains("/dns/node.example/tcp/443/wss"), "{external}");
     let taker = home().start().unwrap();
     let cid = share(&giver, "film");
     let address = giver.address(true).unwrap();

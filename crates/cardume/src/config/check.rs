@@ -43,6 +43,13 @@ impl Findings {
             hint: hint.map(str::to_owned),
         });
     }
+
+    /// Adds a mistake whose text may begin with the key, as it stands alone elsewhere.
+    fn add_whole(&mut self, path: &[&str], text: &str) {
+        let rest = text.strip_prefix(&path.join("."));
+        let reason = rest.map_or(text, |rest| rest.trim_start_matches([':', ' ']));
+        self.add(path, reason, None);
+    }
 }
 
 fn network(config: &Config, found: &mut Findings) {
@@ -228,10 +235,10 @@ fn limits(config: &Config, found: &mut Findings) {
 
 fn nat(config: &Config, found: &mut Findings) {
     for mistake in config.nat.mistakes() {
-        found.add(&mistake.path(), mistake.to_string(), None);
+        found.add_whole(&mistake.path(), &mistake.to_string());
     }
     for mistake in config.rendezvous.mistakes() {
-        found.add(&mistake.path(), mistake.to_string(), None);
+        found.add_whole(&mistake.path(), &mistake.to_string());
     }
 }
 

@@ -210,7 +210,7 @@ fn every_mistake_of_every_source_is_told_at_once() {
 }
 
 /// What a file says, and how the one mistake in it is told.
-const BAD_FILES: [(&str, &str); 40] = [
+const BAD_FILES: [(&str, &str); 44] = [
     (
         "[listen]\nadresses = []",
         "2:1: unknown key \"adresses\" in [listen]; did you mean \"addresses\"?",
@@ -285,6 +285,22 @@ const BAD_FILES: [(&str, &str); 40] = [
     (
         "[listen]\naddresses = [\"/dns/a/tcp/1\"]",
         "2:1: listen.addresses: nothing can listen at",
+    ),
+    (
+        "[listen]\naddresses = [\"/ip4/0.0.0.0/tcp/443/wss\"]",
+        "2:1: listen.addresses: nothing can listen at",
+    ),
+    (
+        "[listen]\naddresses = [\"/ip4/0.0.0.0/tcp/4011\", \"/ip4/0.0.0.0/tcp/4011/ws\"]",
+        "2:1: listen.addresses: /ip4/0.0.0.0/tcp/4011/ws: something listens on that port already",
+    ),
+    (
+        "[rendezvous]\npoints = [\"/ip4/1.2.3.4/tcp/1\"]",
+        "2:1: rendezvous.points: /ip4/1.2.3.4/tcp/1 does not end in /p2p/",
+    ),
+    (
+        "[rendezvous.limits]\nttl = \"1s\"",
+        "2:1: rendezvous.limits.ttl: is to be from 1m to 72h",
     ),
     (
         "[share.a]\npath = \"films\"",
