@@ -49,6 +49,12 @@ pub struct Measured {
     /// How long a peer took to answer a ping meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ping: Option<Waits>,
+    /// How long messages took from one node's caller to another's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Waits>,
+    /// Share of the messages that did not come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unheard: Option<f64>,
     /// How long the source's daemon took to say how it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<Waits>,
@@ -98,6 +104,9 @@ const COLUMNS: &[Column] = &[
     ("\nMiB/s", 0, |run| Some(run.mib()? / run.seconds)),
     ("of the\nline", 2, |run| run.line),
     ("of the\nlimit", 3, |run| run.limit),
+    ("delivery\nms median", 2, |run| Some(run.delivery?.median * 1e3)),
+    ("\np99", 2, |run| Some(run.delivery?.p99 * 1e3)),
+    ("share\nlost", 6, |run| run.unheard),
     ("ping ms\nmedian", 2, |run| Some(run.ping?.median * 1e3)),
     ("\np99", 2, |run| Some(run.ping?.p99 * 1e3)),
     ("API ms\nmedian", 2, |run| Some(run.api?.median * 1e3)),

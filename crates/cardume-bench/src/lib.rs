@@ -46,7 +46,7 @@ pub struct Plan {
     pub program: PathBuf,
     /// Where files are made and fetched to; the same disk as the temporary directory is fairest.
     pub scratch: PathBuf,
-    /// Seconds of the idle minute.
+    /// Seconds of the idle minute, and of messages.
     pub idle: u64,
 }
 

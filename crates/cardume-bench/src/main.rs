@@ -28,7 +28,7 @@ use clap::Parser;
         cardume-bench w6 --only cardume,curl     with two contestants only"
 )]
 struct Arguments {
-    /// What to measure [default: all but w8, rates and liars]
+    /// What to measure [default: all but w8, rates, liars and gossip]
     #[arg(value_enum, value_name = "WORKLOAD")]
     workloads: Vec<Workload>,
     /// Bytes of the one file [default: as the workload says]
@@ -58,7 +58,7 @@ struct Arguments {
     /// Where files are made and fetched to [default: the temporary directory]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
-    /// Seconds of the idle minute
+    /// Seconds of w8 and of gossip
     #[arg(long, default_value_t = 60)]
     idle: u64,
 }

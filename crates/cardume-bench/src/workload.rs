@@ -48,6 +48,8 @@ pub enum Workload {
     Liars,
     /// Starting a node again that shares a tree of small files
     Restart,
+    /// A thousand messages of 1 KiB a second on a topic of eight nodes, for --idle seconds
+    Gossip,
     /// The network path alone, from memory to memory over TCP
     Net,
     /// The network path alone, from memory to memory over QUIC
@@ -69,7 +71,7 @@ impl Workload {
     /// Everything but what takes a minute or more of waiting.
     pub fn usual() -> Vec<Self> {
         let all = Self::value_variants().iter().copied();
-        all.filter(|workload| !matches!(workload, Self::W8 | Self::Rates | Self::Liars))
+        all.filter(|workload| !matches!(workload, Self::W8 | Self::Rates | Self::Liars | Self::Gossip))
             .collect()
     }
 
@@ -97,7 +99,7 @@ impl Workload {
             Self::Liars => file(256 * MIB),
             Self::Rates => file(512 * MIB),
             Self::W6 => Shape::File(100 * KIB),
-            Self::W8 => Shape::File(MIB),
+            Self::W8 | Self::Gossip => Shape::File(MIB),
             Self::Net | Self::NetQuic => Shape::Memory(scale.size.unwrap_or(2 * GIB)),
             _ => file(GIB),
         }

@@ -1,5 +1,6 @@
 //! How each workload is run.
 
+mod gossip;
 mod idle;
 mod killed;
 mod liars;
@@ -39,7 +40,7 @@ pub struct Setting<'a> {
     pub content: &'a Content,
     /// The node that is measured.
     pub program: &'a Path,
-    /// Seconds of the idle minute.
+    /// Seconds of the idle minute, and of messages.
     pub idle: u64,
 }
 
@@ -55,6 +56,7 @@ pub fn entries<'a>(
             (vec!["b3sum".into()], entry("b3sum", |_| share::b3sum(setting))),
         ],
         Workload::W7 => vec![(node(), entry("cardume", |to| killed::run(setting, to)))],
+        Workload::Gossip => vec![(node(), entry("cardume", |_| gossip::run(setting)))],
         Workload::W8 => vec![(node(), entry("cardume", |_| idle::run(setting)))],
         Workload::Rates => rates::Limit::ALL
             .into_iter()
