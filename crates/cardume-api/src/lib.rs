@@ -22,6 +22,7 @@ mod rates;
 mod rendezvous;
 mod share;
 mod status;
+mod topic;
 mod traffic;
 
 pub use self::{
@@ -41,5 +42,6 @@ pub use self::{
     rendezvous::{Rendezvous, RendezvousPoint, RendezvousState},
     share::{Broken, Mode, NewShare, Shared, Skipped, Verified},
     status::{Share, ShareState, Status, Version},
+    topic::{Delivery, Published, Topic, TopicEvent, TopicMessage, TopicPeer},
     traffic::{NetTraffic, TrafficShare},
 };

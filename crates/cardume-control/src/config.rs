@@ -68,6 +68,8 @@ pub struct Handles {
     pub exchange: cardume_exchange::Handle,
     /// What configuration shares.
     pub shares: cardume_share::Handle,
+    /// Topics, or a closed handle.
+    pub topics: cardume_topic::Handle,
     /// Content on disk.
     pub store: cardume_store::Store,
     /// What configuration wants fetched.

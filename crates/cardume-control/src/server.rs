@@ -68,6 +68,7 @@ impl Server {
             handles,
             operations,
             events: events.clone(),
+            ending: ending.clone(),
             started: Instant::now(),
         };
         let router = routes::router(parts);

@@ -49,6 +49,8 @@ pub struct Config {
     pub share: BTreeMap<String, cardume_share::Config>,
     /// Content that is to be at some place, by name.
     pub fetch: BTreeMap<String, Fetch>,
+    /// Topics, by name: what holds for them, and what their messages are handed to.
+    pub topic: BTreeMap<String, cardume_topic::Config>,
     /// The control API.
     pub control: cardume_control::Config,
     /// How it stops.

@@ -21,6 +21,7 @@ mod lock;
 mod node;
 mod swarm;
 mod tasks;
+mod topics;
 mod wanted;
 mod wiring;
 

@@ -19,6 +19,7 @@ use crate::{
     lock::Lock,
     swarm,
     tasks::Tasks,
+    topics,
     wanted::Fetches,
     wiring::{self, Wired},
 };
@@ -113,6 +114,8 @@ impl Node {
             home.database.clone(),
         );
         let (shares, share_server) = wiring::shares(config, &home.store, &home.database, exchange.clone());
+        let (topics, topic_server) =
+            topics::deliveries(config, wired.gossipsub.clone(), &home.store, exchange.clone())?;
         let wanted = cardume_control::Wanted::default();
         let handles = cardume_control::Handles {
             connect: wired.connect.clone(),
@@ -124,6 +127,7 @@ impl Node {
             rates: wired.rates.clone(),
             exchange: exchange.clone(),
             shares: shares.clone(),
+            topics: topics.clone(),
             store: home.store.clone(),
             wanted: wanted.clone(),
             stop: stop.clone(),
@@ -154,6 +158,7 @@ impl Node {
             tasks.spawn("topic validators", server.run());
         }
         tasks.spawn("web origins", wired.origin_server.run(work.clone()));
+        tasks.spawn("topics", topic_server.run(work.clone()));
         tasks.spawn("shares", share_server.run(work.clone()));
         tasks.spawn("fetches", fetches.run());
         tasks.spawn("store care", care::run(home.store.clone(), work.clone()));

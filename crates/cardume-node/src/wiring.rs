@@ -1,6 +1,6 @@
 //! From configuration to parts that know each other: every feature is built here, by name.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use cardume_access::Roll;
 use cardume_store::{Mode, Store};
@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use libp2p::{PeerId, identity::Keypair};
 use redb::Database;
 
-use crate::{Config, StartError, behaviour::Behaviour};
+use crate::{Config, StartError, behaviour::Behaviour, topics};
 
 /// The networking features of one node: the behaviour for the swarm, the handles for the rest of the node,
 /// and the servers that touch disk.
@@ -86,7 +86,7 @@ pub(crate) fn wire(
     } else {
         (None, cardume_kad::Handle::closed(), None)
     };
-    let (gossipsub_behaviour, gossipsub, gossipsub_server) = gossipsub(config, key)?;
+    let (gossipsub_behaviour, gossipsub, gossipsub_server) = topics::gossipsub(config, key, &roll)?;
     if let Some(mistake) = config.rates.mistakes().into_iter().next() {
         return Err(StartError::Config {
             key: "rates",
@@ -136,25 +136,6 @@ pub(crate) fn wire(
         rates,
         rates_server,
     })
-}
-
-type Gossipsub = (
-    Option<cardume_gossipsub::Behaviour>,
-    cardume_gossipsub::Handle,
-    Option<cardume_gossipsub::Server>,
-);
-
-/// Builds topics, unless they are switched off.
-fn gossipsub(config: &Config, key: &Keypair) -> Result<Gossipsub, StartError> {
-    if !config.gossipsub.enabled {
-        return Ok((None, cardume_gossipsub::Handle::closed(), None));
-    }
-    let built = config.gossipsub.build(key, BTreeMap::new());
-    let (behaviour, handle, server) = built.map_err(|error| StartError::Config {
-        key: "gossipsub",
-        reason: error.to_string(),
-    })?;
-    Ok((Some(behaviour), handle, Some(server)))
 }
 
 /// Builds rendezvous points, where there are any.

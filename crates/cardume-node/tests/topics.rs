@@ -5,6 +5,14 @@ use std::{path::Path, time::Duration};
 
 use cardume_gossipsub::{Delivery, PublishError};
 use cardume_node::{Config, Node};
+use futures::StreamExt as _;
+use libp2p::{
+    Multiaddr, SwarmBuilder,
+    gossipsub::{self, IdentTopic, MessageAuthenticity},
+    noise,
+    swarm::SwarmEvent,
+    yamux,
+};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -23,19 +31,71 @@ async fn soon<T>(what: impl Future<Output = T>) -> T {
     timeout(PATIENCE, what).await.expect("it takes seconds")
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_nodes_tell_each_other_and_one_without_topics_is_told_so() {
-    let homes = [(); 3].map(|()| TempDir::new().unwrap());
-    let first = soon(Node::start(quiet(homes[0].path()))).await.unwrap();
-    let address = soon(async {
+async fn address(node: &Node) -> Multiaddr {
+    soon(async {
         loop {
-            if let Some(address) = first.addresses().await.listen.into_iter().next() {
-                break address.with_p2p(first.peer_id()).unwrap();
+            if let Some(address) = node.addresses().await.listen.into_iter().next() {
+                break address.with_p2p(node.peer_id()).unwrap();
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
-    .await;
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stock_libp2p_program_and_a_node_hear_each_other_over_tcp() {
+    let home = TempDir::new().unwrap();
+    let node = soon(Node::start(quiet(home.path()))).await.unwrap();
+    let mut heard = node.gossipsub().subscribe("news").await.unwrap();
+    let mut stock = SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(Default::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|key| {
+            let signed = MessageAuthenticity::Signed(key.clone());
+            gossipsub::Behaviour::<gossipsub::IdentityTransform>::new(signed, gossipsub::Config::default())
+                .unwrap()
+        })
+        .unwrap()
+        .build();
+    let topic = IdentTopic::new("news");
+    stock.behaviour_mut().subscribe(&topic).unwrap();
+    stock.dial(address(&node).await).unwrap();
+    let id = *stock.local_peer_id();
+    let (said, mut says) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut has_spoken = false;
+        loop {
+            match stock.select_next_some().await {
+                SwarmEvent::Behaviour(gossipsub::Event::Subscribed { .. }) if !has_spoken => {
+                    has_spoken = true;
+                    stock.behaviour_mut().publish(topic.clone(), "from afar").unwrap();
+                }
+                SwarmEvent::Behaviour(gossipsub::Event::Message { message, .. }) => {
+                    said.send(message.data).await.unwrap();
+                }
+                _ => {}
+            }
+        }
+    });
+    let Some(Delivery::Message(message)) = soon(heard.next()).await else {
+        panic!()
+    };
+    assert_eq!((message.from, &message.data[..]), (id, &b"from afar"[..]));
+    node.gossipsub()
+        .publish("news", "from here".into())
+        .await
+        .unwrap();
+    assert_eq!(soon(says.recv()).await.unwrap(), b"from here");
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_tell_each_other_and_one_without_topics_is_told_so() {
+    let homes = [(); 3].map(|()| TempDir::new().unwrap());
+    let first = soon(Node::start(quiet(homes[0].path()))).await.unwrap();
+    let address = address(&first).await;
     let mut config = quiet(homes[1].path());
     config.connect.bootstrap = vec![address];
     let second = soon(Node::start(config)).await.unwrap();

@@ -27,4 +27,5 @@ pub use self::{
     handle::{Handle, Named},
     read::Body,
     server::Server,
+    tls::client as tls_client,
 };

@@ -12,7 +12,10 @@ use crate::BuildError;
 const MAX_AUTHORITIES: usize = 4_096;
 
 /// TLS 1.3 towards servers that Mozilla's authorities vouch for, or those in `file`.
-pub(crate) fn client(file: Option<&Path>) -> Result<Arc<ClientConfig>, BuildError> {
+///
+/// # Errors
+/// When the file cannot be read, or has no certificate of an authority.
+pub fn client(file: Option<&Path>) -> Result<Arc<ClientConfig>, BuildError> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };

@@ -4,6 +4,7 @@ use std::{pin::Pin, time::Duration};
 use eventsource_stream::Eventsource;
 use futures::{Stream, StreamExt, stream::BoxStream};
 use reqwest::{Method, header};
+use serde::de::DeserializeOwned;
 
 use super::{ANSWER_TIMEOUT, Client, ClientError, parse};
 use crate::{Code, Event, Operation};
@@ -22,19 +23,26 @@ const SILENCE: Duration = Duration::from_secs(50);
 
 /// An event, and where on the stream it was.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Received {
+pub struct Received<E = Event> {
     /// Where to go on after it; see [`Client::events`]. Empty where nothing is known to go on from.
     pub id: String,
     /// What has happened.
-    pub event: Event,
+    pub event: E,
 }
 
-/// The stream of events.
+/// The stream of events; what could not be kept is told as [`Event::Lost`].
+pub type Events = Feed<Event>;
+
+/// Events of some kind as they come.
 ///
-/// A connection that is lost is made anew, and the stream goes on where it was; what could not be kept is told as
-/// [`Event::Lost`]. An error is the last item.
-pub struct Events {
+/// A connection that is lost is made anew, and the stream goes on where it was; what could not be kept is told by an
+/// event of its own. An error is the last item.
+pub struct Feed<E> {
     client: Client,
+    path: Vec<String>,
+    query: Vec<(&'static str, String)>,
+    /// What tells that events are lost, nobody knows how many.
+    lose: fn() -> E,
     last: Option<String>,
     source: Option<Source>,
     attempts: usize,
@@ -45,9 +53,10 @@ pub struct Events {
 
 type Source = Pin<Box<dyn Stream<Item = Result<eventsource_stream::Event, String>> + Send>>;
 
-impl std::fmt::Debug for Events {
+impl<E> std::fmt::Debug for Feed<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Events")
+        f.debug_struct("Feed")
+            .field("path", &self.path)
             .field("last", &self.last)
             .finish_non_exhaustive()
     }
@@ -61,16 +70,8 @@ impl Client {
     /// # Errors
     /// When the daemon cannot be asked.
     pub async fn events(&self, after: Option<String>) -> Result<Events, ClientError> {
-        let mut events = Events {
-            client: self.clone(),
-            last: after,
-            source: None,
-            attempts: 0,
-            lost: false,
-            ended: false,
-        };
-        events.connect().await?;
-        Ok(events)
+        let lose = || Event::Lost { count: None };
+        Feed::open(self, &["v1", "events"], Vec::new(), after, lose).await
     }
 
     /// Waits until an operation has ended, telling of each change.
@@ -126,17 +127,42 @@ impl Client {
     }
 }
 
-impl Events {
+impl<E: DeserializeOwned + Send + 'static> Feed<E> {
+    /// Begins to read what is at `path`, after the event with the id `last`.
+    pub(super) async fn open(
+        client: &Client,
+        path: &[&str],
+        query: Vec<(&'static str, String)>,
+        last: Option<String>,
+        lose: fn() -> E,
+    ) -> Result<Self, ClientError> {
+        let mut feed = Self {
+            client: client.clone(),
+            path: path.iter().map(|&segment| segment.to_owned()).collect(),
+            query,
+            lose,
+            last,
+            source: None,
+            attempts: 0,
+            lost: false,
+            ended: false,
+        };
+        feed.connect().await?;
+        // What came before has been asked for; taken up again, the stream goes on after it.
+        feed.query.clear();
+        Ok(feed)
+    }
+
     /// The next event; an error is the last.
     ///
     /// # Cancel safety
     /// Nothing is lost.
-    pub async fn next(&mut self) -> Option<Result<Received, ClientError>> {
+    pub async fn next(&mut self) -> Option<Result<Received<E>, ClientError>> {
         while !self.ended {
             if std::mem::take(&mut self.lost) {
                 return Some(Ok(Received {
                     id: String::new(),
-                    event: Event::Lost { count: None },
+                    event: (self.lose)(),
                 }));
             }
             let Some(source) = &mut self.source else {
@@ -164,7 +190,7 @@ impl Events {
     }
 
     /// The events as a stream.
-    pub fn into_stream(self) -> impl Stream<Item = Result<Received, ClientError>> + Send {
+    pub fn into_stream(self) -> impl Stream<Item = Result<Received<E>, ClientError>> + Send {
         futures::stream::unfold(self, async |mut events| {
             events.next().await.map(|item| (item, events))
         })
@@ -191,9 +217,11 @@ impl Events {
     }
 
     async fn connect(&mut self) -> Result<(), ClientError> {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
         let mut request = self
             .client
-            .request(Method::GET, &["v1", "events"])
+            .request(Method::GET, &path)
+            .query(&self.query)
             .header(header::ACCEPT, "text/event-stream");
         if let Some(last) = &self.last {
             request = request.header("last-event-id", last);

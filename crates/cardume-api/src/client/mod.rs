@@ -6,6 +6,7 @@ mod content;
 mod error;
 mod events;
 mod rates;
+mod topics;
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ pub use self::{
     address::Address,
     content::{Body, ByteRange, Place},
     error::ClientError,
-    events::{Events, Received},
+    events::{Events, Feed, Received},
+    topics::TopicEvents,
 };
 
 /// A socket on this machine that takes longer to connect to is as good as none.

@@ -99,6 +99,7 @@ async fn metrics(State(state): State<Shared>) -> impl IntoResponse {
         }
     }
     rates(&mut text, &status.rates);
+    topics(&mut text, &state.handles.topics);
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         text.text,
@@ -131,6 +132,49 @@ fn rates(text: &mut Exposition, rates: &Rates) {
                 text.sample(&[("class", class), ("direction", direction)], limit);
             }
         }
+    }
+}
+
+/// Messages on topics, and what became of those that configuration has delivered.
+fn topics(text: &mut Exposition, topics: &cardume_topic::Handle) {
+    let counts = topics.counts();
+    let family = text.family(
+        "topic_messages_total",
+        "counter",
+        "Messages on topics, by what became of them.",
+    );
+    for (fate, count) in [
+        ("published", counts.published),
+        ("received", counts.received),
+        ("ignored", counts.ignored),
+        ("excess", counts.excess),
+        ("rejected", counts.rejected),
+        ("lost", counts.lost),
+        ("unsent", counts.unsent),
+    ] {
+        family.sample(&[("fate", fate)], count);
+    }
+    let family = text.family(
+        "topic_deliveries_total",
+        "counter",
+        "Messages that configuration has delivered.",
+    );
+    let all = topics.deliveries();
+    for kind in ["exec", "webhook", "spool"] {
+        let of_kind = || all.iter().filter(|one| one.kind == kind);
+        family
+            .sample(
+                &[("kind", kind), ("fate", "delivered")],
+                of_kind().map(|one| one.delivered).sum(),
+            )
+            .sample(
+                &[("kind", kind), ("fate", "failed")],
+                of_kind().map(|one| one.failed).sum(),
+            )
+            .sample(
+                &[("kind", kind), ("fate", "lost")],
+                of_kind().map(|one| one.lost).sum(),
+            );
     }
 }
 

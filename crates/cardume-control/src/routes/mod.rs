@@ -15,6 +15,7 @@ mod range;
 mod rates;
 mod rendezvous;
 mod shares;
+mod topics;
 mod traffic;
 mod tree;
 mod uploads;
@@ -33,6 +34,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cardume_api::{Code, Problem};
+use tokio_util::sync::CancellationToken;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -49,6 +51,8 @@ use crate::{
 
 /// Bytes of a JSON body.
 const MAX_BODY: usize = 1024 * 1024;
+/// Bytes of a message on a topic; what may be published is less or as much.
+const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 /// Time between two pieces of a body. Longer for uploads, which may come from a slow pipe.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -86,6 +90,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         nat::routes().into_openapi(),
         rendezvous::routes().into_openapi(),
         traffic::routes().into_openapi(),
+        topics::routes().into_openapi(),
+        topics::publishing().into_openapi(),
     ];
     parts
         .into_iter()
@@ -101,6 +107,8 @@ pub(crate) struct Parts {
     pub(crate) operations: Arc<Operations>,
     pub(crate) events: Arc<Events>,
     pub(crate) links: Links,
+    /// Cancelled when streams have to end.
+    pub(crate) ending: CancellationToken,
     pub(crate) started: Instant,
 }
 
@@ -128,13 +136,21 @@ pub(crate) fn router(parts: Parts) -> Router {
         .merge(tree::routes())
         .merge(content::routes())
         .merge(peers::routes())
-        .merge(kad::routes());
+        .merge(kad::routes())
+        .merge(topics::routes());
     let json = quick
         .merge(slow)
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .layer(DefaultBodyLimit::max(MAX_BODY));
     let uploads = uploads::routes().layer(RequestBodyTimeoutLayer::new(UPLOAD_TIMEOUT));
-    let (router, _) = json.merge(uploads).with_state(Arc::new(parts)).split_for_parts();
+    let publishing = topics::publishing()
+        .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
+        .layer(DefaultBodyLimit::max(MAX_MESSAGE));
+    let (router, _) = json
+        .merge(uploads)
+        .merge(publishing)
+        .with_state(Arc::new(parts))
+        .split_for_parts();
     router
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)

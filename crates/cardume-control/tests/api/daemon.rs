@@ -83,6 +83,7 @@ impl Daemon {
             rates,
             exchange,
             shares: cardume_share::Handle::none(),
+            topics: cardume_topic::Handle::closed(store.clone()),
             store: store.clone(),
             wanted: cardume_control::Wanted::default(),
             stop: stop.clone(),

@@ -13,6 +13,7 @@ mod node;
 mod peer;
 mod rates;
 mod share;
+mod topic;
 mod traffic;
 mod upload;
 mod wait;
@@ -55,6 +56,9 @@ pub(crate) enum Command {
     /// The distributed hash table
     #[command(subcommand)]
     Kad(kad::Command),
+    /// Topics: messages from everybody who publishes to everybody who subscribes
+    #[command(subcommand)]
+    Topic(topic::Command),
     /// The configuration
     #[command(subcommand)]
     Config(configuration::Command),
@@ -92,6 +96,7 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, out: &Out) ->
         Command::Peer(command) => in_runtime(peer::run(reach, command)),
         Command::Net(command) => in_runtime(net::run(reach, command)),
         Command::Kad(command) => in_runtime(kad::run(reach, command)),
+        Command::Topic(command) => in_runtime(topic::run(reach, command)),
         Command::Config(command) => configuration::run(reach, command),
         Command::Key(command) => key::run(reach, command),
         Command::Completions(options) => documents::completions(&options, out),

@@ -1,4 +1,6 @@
 //! Checks that no single key can fail alone.
+mod topics;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use cardume_access::Names;
@@ -26,7 +28,7 @@ pub(super) fn whole(config: &Config) -> Vec<Problem> {
     limits(config, &mut found);
     rates(config, &mut found);
     nat(config, &mut found);
-    gossipsub(config, &mut found);
+    topics::check(config, &mut found);
     shares(config, &mut found);
     places(config, &mut found);
     found.0
@@ -239,12 +241,6 @@ fn nat(config: &Config, found: &mut Findings) {
     }
     for mistake in config.rendezvous.mistakes() {
         found.add_whole(&mistake.path(), &mistake.to_string());
-    }
-}
-
-fn gossipsub(config: &Config, found: &mut Findings) {
-    for mistake in config.gossipsub.mistakes() {
-        found.add(&mistake.path(), mistake.to_string(), None);
     }
 }
 

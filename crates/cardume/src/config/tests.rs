@@ -502,6 +502,7 @@ fn the_example_is_the_default_both_as_it_is_and_with_every_key_taken_in() {
     for named in [
         config.share.len(),
         config.fetch.len(),
+        config.topic.len(),
         config.peer.len(),
         config.rates.schedule.len(),
     ] {
@@ -509,6 +510,7 @@ fn the_example_is_the_default_both_as_it_is_and_with_every_key_taken_in() {
     }
     config.share.clear();
     config.fetch.clear();
+    config.topic.clear();
     config.peer.clear();
     config.rates.schedule.clear();
     config.node = default.node.clone();
