@@ -25,6 +25,9 @@ pub struct File {
     /// What configuration calls it, if it is a share of `[share.NAME]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<String>,
+    /// Who may have it; everybody, if not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
     /// When it came, in seconds since 1970.
     pub added: u64,
 }
@@ -47,6 +50,9 @@ pub struct Stat {
     pub name: Option<String>,
     /// Whether the store has it.
     pub held: Held,
+    /// Who may have it of this node, as the lists of all roots say that have it; everybody, if not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
 }
 
 /// How much of some content the store has.
@@ -128,4 +134,7 @@ pub struct NewRoot {
     pub cid: Cid,
     /// What to call it.
     pub name: String,
+    /// Who may have it, as in a new share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
 }

@@ -20,6 +20,10 @@ pub struct NewShare {
     /// What to call it; its file name if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Who may have it and everything below: names of peers, `group:NAME`, peer ids; nobody, if empty. If not given, who
+    /// could have it before, and of something new everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
 }
 
 /// Where shared bytes stay.
@@ -46,6 +50,9 @@ pub struct Shared {
     pub size: u64,
     /// Number of its files.
     pub files: u64,
+    /// Who may have it; everybody, if not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
     /// What was left out of a directory, and why; the first 1,000.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Skipped>,

@@ -1,4 +1,6 @@
 //! How the node is.
+use std::collections::BTreeMap;
+
 use cardume_content::Cid;
 use multiaddr::Multiaddr;
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,9 @@ pub struct Status {
     /// What configuration wants fetched.
     #[serde(default)]
     pub fetches: Vec<WantedFetch>,
+    /// Requests that an `allow` list has denied since the start, by what they were for.
+    #[serde(default)]
+    pub denied: BTreeMap<String, u64>,
     /// Operations that run.
     pub operations: u64,
     /// How fast content may go, and how fast it goes.
@@ -63,6 +68,9 @@ pub struct Share {
     pub files: u64,
     /// Bytes of them.
     pub size: u64,
+    /// Who may have it; everybody, if not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
     /// When its id became what it is, in seconds since 1970.
     pub last_change: Option<u64>,
     /// What its owner should know: why it failed, what was left out, or that it cannot be watched.

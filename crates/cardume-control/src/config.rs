@@ -50,6 +50,8 @@ pub struct NodeInfo {
 /// The parts of the node that the API speaks for.
 #[derive(Clone)]
 pub struct Handles {
+    /// Who is meant by `allow` lists, and what they have denied.
+    pub roll: cardume_access::Roll,
     /// Who the node is connected to.
     pub connect: cardume_connect::Handle,
     /// The DHT, or a closed handle.

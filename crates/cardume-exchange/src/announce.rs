@@ -132,6 +132,7 @@ mod tests {
                 path: None,
                 pinned: false,
                 announce: cid == told,
+                allow: None,
                 added: 0,
             };
             store.add_root(root).unwrap();

@@ -7,6 +7,7 @@
 //! * Nothing that has not been verified against its content id is handed on, written under its name, or believed: no
 //!   byte, no size, no directory.
 //! * A peer that is proven to lie is cut off, and what others sent needs no second look.
+//! * A peer that may not have some content is told what it would be told if it were not here.
 //! * Whatever peers send, memory stays within what the configuration allows.
 //! * Nothing is hashed, read or written on the task that runs this: the store is asked from blocking threads.
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,7 @@ use tokio::sync::{Semaphore, mpsc};
 mod announce;
 mod config;
 mod disk;
+mod door;
 mod download;
 mod error;
 mod fetch;
@@ -54,7 +56,7 @@ pub use self::{
 const COMMANDS: usize = 256;
 
 impl Config {
-    /// Builds the exchange of one node.
+    /// Builds the exchange of one node; `roll` says who is meant by the lists of roots.
     #[expect(clippy::too_many_arguments, reason = "each is a part of the node, by name")]
     pub fn build(
         &self,
@@ -65,8 +67,10 @@ impl Config {
         connect: cardume_connect::Handle,
         local: PeerId,
         database: Arc<redb::Database>,
+        roll: cardume_access::Roll,
     ) -> (Handle, Server) {
         let threads = std::thread::available_parallelism().map_or(4, usize::from).max(2) * 4;
+        let door = door::Door::new(store.clone(), roll);
         let disk = disk::Disk::new(store, threads);
         let known = Arc::<known::Known>::default();
         let board = Arc::<announce::Board>::default();
@@ -75,6 +79,7 @@ impl Config {
         let (sender, commands) = mpsc::channel(COMMANDS);
         let pulls = pulls::Pulls::default();
         let answerer = serve::Answerer {
+            door,
             disk: disk.clone(),
             pulls: pulls.clone(),
             connect: connect.clone(),

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use crate::{
     announce::Board,
     disk::Disk,
+    door::Door,
     giving::Verdict,
     known::{self, Known},
     pulls::Pulls,
@@ -37,6 +38,7 @@ const ADDRESSES_TIMEOUT: Duration = Duration::from_secs(5);
 /// What requests are answered with. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Answerer {
+    pub(crate) door: Door,
     pub(crate) disk: Disk,
     pub(crate) pulls: Pulls,
     pub(crate) connect: cardume_connect::Handle,
@@ -47,25 +49,10 @@ pub(crate) struct Answerer {
     pub(crate) sending: Arc<Sending>,
 }
 
-/// Whether a peer may have some content: everybody who could connect may have everything that is shared. Rules on who
-/// may get what are asked here, and nowhere else.
-const fn may_have(_peer: &PeerId, _cid: &Cid) -> bool {
-    true
-}
-
 impl Answerer {
     /// Answers one request.
     pub(crate) async fn answer(&self, peer: PeerId, request: Request) -> Response {
-        let asked = match &request {
-            Request::GetMany { cids } => cids.as_slice(),
-            Request::Get { cid, .. } | Request::Have { cid, .. } | Request::Swarm { cid } => {
-                std::slice::from_ref(cid)
-            }
-        };
-        if !asked.iter().all(|cid| may_have(&peer, cid)) {
-            return Response::Denied;
-        }
-        match request {
+        match self.admit(&peer, request) {
             Request::Get { cid, ranges } => {
                 let buffers = self.buffers.clone();
                 let now = Instant::now();
@@ -97,6 +84,21 @@ impl Answerer {
                 Response::Swarm { peers }
             }
         }
+    }
+
+    /// The request, for what this peer may have: rules on who may get what are asked here, and nowhere else.
+    fn admit(&self, peer: &PeerId, mut request: Request) -> Request {
+        match &mut request {
+            Request::GetMany { cids } => {
+                for cid in cids {
+                    *cid = self.door.admit(peer, *cid);
+                }
+            }
+            Request::Get { cid, .. } | Request::Have { cid, .. } | Request::Swarm { cid } => {
+                *cid = self.door.admit(peer, *cid);
+            }
+        }
+        request
     }
 
     /// When a peer is to come back that does not get this now.

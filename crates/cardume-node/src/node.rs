@@ -82,6 +82,8 @@ impl Node {
             let config = config.clone();
             tokio::task::spawn_blocking(move || {
                 let home = Home::open(&config)?;
+                cardume_share::renew(&config.share, &home.store, &home.database)
+                    .map_err(|error| cardume_store::OpenError::Database(error.to_string()))?;
                 let wired = wiring::wire(&config, &home.key, &home.database, &home.path)?;
                 Ok::<_, StartError>((home, wired))
             })
@@ -112,12 +114,14 @@ impl Node {
             wired.connect.clone(),
             peer,
             home.database.clone(),
+            wired.roll.clone(),
         );
         let (shares, share_server) = wiring::shares(config, &home.store, &home.database, exchange.clone());
         let (topics, topic_server) =
             topics::deliveries(config, wired.gossipsub.clone(), &home.store, exchange.clone())?;
         let wanted = cardume_control::Wanted::default();
         let handles = cardume_control::Handles {
+            roll: wired.roll.clone(),
             connect: wired.connect.clone(),
             kad: wired.kad,
             nat: wired.nat,

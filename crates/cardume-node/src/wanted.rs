@@ -225,17 +225,15 @@ impl Fetches {
     async fn adopt(&self, cid: Cid, want: &Want) -> Result<Adopted, WriteError> {
         let (store, to, until) = (self.store.clone(), want.to.clone(), Until(self.stop.clone()));
         let name = want.link.name.clone();
-        let adopt = move || -> Result<Adopted, WriteError> {
+        let adopt = move || -> Result<(Adopted, bool), WriteError> {
             let adopted = store.adopt(cid, &to, &until)?;
             let Adopted::All { size, files } = adopted else {
-                return Ok(adopted);
+                return Ok((adopted, false));
             };
-            if store
-                .root(cid)?
-                .is_some_and(|root| root.path.as_deref() == Some(&to))
-            {
+            let before = store.root(cid)?;
+            if let Some(root) = before.filter(|root| root.path.as_deref() == Some(&to)) {
                 store.settle()?;
-                return Ok(adopted);
+                return Ok((adopted, root.announce));
             }
             let of_path = to.file_name().map(|name| name.to_string_lossy().into_owned());
             store.add_fetched(Root {
@@ -246,14 +244,17 @@ impl Fetches {
                 path: Some(to),
                 pinned: false,
                 announce: true,
+                allow: None,
                 added: now(),
             })?;
-            Ok(adopted)
+            // What is shared as well is announced or not as that says.
+            let announce = store.root(cid)?.is_some_and(|root| root.announce);
+            Ok((adopted, announce))
         };
-        let adopted = tokio::task::spawn_blocking(adopt)
+        let (adopted, announce) = tokio::task::spawn_blocking(adopt)
             .await
             .expect("adopting files does not panic")?;
-        if matches!(adopted, Adopted::All { .. }) {
+        if announce {
             self.exchange.announce(cid);
         }
         Ok(adopted)

@@ -70,6 +70,14 @@ pub(crate) fn wire(
         tracing::warn!(%error, "no multicast on this host; peers on the local network are not found by themselves");
         None
     });
+    for (name, share) in &config.share {
+        if let Err(error) = roll.names().rules(share.allow.iter().flatten()) {
+            return Err(StartError::Config {
+                key: "share",
+                reason: format!("{name}.allow: {error}"),
+            });
+        }
+    }
     let built = config.nat.build(local).map_err(|error| StartError::Config {
         key: "nat",
         reason: error.to_string(),

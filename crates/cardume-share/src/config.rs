@@ -9,9 +9,13 @@ use cardume_units::Duration;
 pub struct Config {
     /// A file or a directory; absolute.
     pub path: PathBuf,
-    /// Tell the DHT about it.
-    #[serde(default = "yes")]
-    pub announce: bool,
+    /// Who may have it and everything below it: names of peers, `group:NAME` and peer ids. Everybody who can connect,
+    /// if not given; nobody, if empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
+    /// Tell the DHT about it, and so everybody that this node has it; if not given, only where there is no `allow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announce: Option<bool>,
     /// Have the kernel tell of changes, and share what has changed when it has come to rest.
     #[serde(default = "yes")]
     pub watch: bool,
@@ -28,11 +32,17 @@ impl Config {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
-            announce: yes(),
+            allow: None,
+            announce: None,
             watch: yes(),
             settle: settle(),
             rescan: rescan(),
         }
+    }
+
+    /// Whether the DHT is told about it.
+    pub fn announces(&self) -> bool {
+        self.announce.unwrap_or_else(|| self.allow.is_none())
     }
 }
 

@@ -151,7 +151,10 @@ impl Follower {
         if path.is_file() && tree.is_busy(&path) {
             return Err("it is being written to".into());
         }
-        let store = &self.all.store;
+        let store = match self.config.allow {
+            Some(_) => self.all.store.guarding(),
+            None => self.all.store.clone(),
+        };
         let imported = store.import_watched(&path, self.all.mode, until, tree);
         let imported = imported.map_err(|error| failed(&error))?;
         if thorough {
@@ -169,7 +172,8 @@ impl Follower {
             files: imported.files,
             path: (self.all.mode == Mode::InPlace).then_some(path),
             pinned: true,
-            announce: self.config.announce,
+            announce: self.config.announces(),
+            allow: self.all.allow(imported.cid, Some(&self.name)),
             added: before.as_ref().map_or_else(now, |root| root.added),
         };
         let taken = Taken {

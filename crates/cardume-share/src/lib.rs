@@ -8,6 +8,7 @@
 //!
 //! * A change that the kernel does not tell of is found by the next rescan.
 //! * A directory is watched before it is listed, so nothing happens between the two unseen.
+//! * What has an `allow` list is nobody's before it is below a root that has it.
 //! * The old root stays until the new one is durable.
 //! * Memory grows with the number of directories, never with that of files or changes.
 mod config;
@@ -19,6 +20,6 @@ mod tree;
 
 pub use self::{
     config::Config,
-    server::{Server, Tell},
+    server::{Server, Tell, renew},
     state::{Handle, Phase, State},
 };

@@ -5,7 +5,7 @@ use std::{
 };
 
 use cardume_content::Cid;
-use cardume_store::{Mode, Store};
+use cardume_store::{Mode, Root, Store, WriteError};
 use futures::{StreamExt, stream::FuturesUnordered};
 use redb::Database;
 use tokio::sync::{Semaphore, watch};
@@ -36,6 +36,8 @@ pub(crate) struct All {
     pub(crate) states: watch::Sender<States>,
     known: Known,
     tell: Tell,
+    /// The list of each that is configured.
+    allows: BTreeMap<String, Option<Vec<String>>>,
     /// Each share, as the table has it.
     last: Mutex<BTreeMap<String, Last>>,
 }
@@ -57,11 +59,16 @@ impl Server {
                 cid: None,
                 files: 0,
                 size: 0,
+                allow: config.allow.clone(),
                 last_change: None,
                 problem: None,
             };
             (name.clone(), state)
         };
+        let allows = wanted
+            .iter()
+            .map(|(name, config)| (name.clone(), config.allow.clone()));
+        let allows = allows.collect();
         let (states, follow) = watch::channel(wanted.iter().map(waiting).collect());
         let all = All {
             store,
@@ -70,6 +77,7 @@ impl Server {
             states,
             known: Known(database),
             tell,
+            allows,
             last: Mutex::default(),
         };
         let all = Arc::new(all);
@@ -102,7 +110,51 @@ impl Server {
     }
 }
 
+/// Has what was shared last time be for those for whom configuration has it now, and announced as it says: what became
+/// narrower must not be everybody's until its turn comes to be looked at. To be called before anything is given to
+/// anybody; blocks on the disk.
+///
+/// # Errors
+/// What the disk says.
+pub fn renew(
+    wanted: &BTreeMap<String, Config>,
+    store: &Store,
+    database: &Arc<Database>,
+) -> Result<(), WriteError> {
+    let mut shares = BTreeMap::<Cid, Vec<&Config>>::new();
+    for (name, last) in Known(database.clone()).load() {
+        shares.entry(last.cid).or_default().extend(wanted.get(&name));
+    }
+    for (cid, configs) in shares {
+        let allow = widest(configs.iter().map(|config| &config.allow));
+        let announce = configs.iter().any(|config| config.announces());
+        let is_other = |root: &Root| root.allow != allow || root.announce != announce;
+        if !configs.is_empty() && store.root(cid)?.as_ref().is_some_and(is_other) {
+            store.set_allow(cid, allow, announce)?;
+        }
+    }
+    Ok(())
+}
+
+/// The list of content that several shares have: everybody on one of theirs, and everybody if one has none.
+fn widest<'a>(lists: impl Iterator<Item = &'a Option<Vec<String>>>) -> Option<Vec<String>> {
+    let mut all = Vec::new();
+    for list in lists {
+        let new = list.as_ref()?.iter().filter(|word| !all.contains(*word)).cloned();
+        all.extend(new.collect::<Vec<_>>());
+    }
+    Some(all)
+}
+
 impl All {
+    /// Who may have a root that shares have, and the share called `name` besides.
+    pub(crate) fn allow(&self, cid: Cid, name: Option<&str>) -> Option<Vec<String>> {
+        let shares = self.last();
+        let names = shares.iter().filter(|(_, last)| last.cid == cid);
+        let names = names.map(|(name, _)| name.as_str()).chain(name);
+        widest(names.filter_map(|name| self.allows.get(name)))
+    }
+
     /// Reads what was shared last time, and gives up what is not in `wanted`.
     fn begin(&self, wanted: &[String]) {
         let before = self.known.load();
@@ -152,6 +204,9 @@ impl All {
         if let Err(error) = self.known.remember(name, new) {
             tracing::warn!(share = name, %error, "the list of configured shares could not be written");
         }
+        if let Some(old) = old.filter(|old| shared && new.is_none_or(|new| new.cid != old.cid)) {
+            self.narrow(old.cid);
+        }
         let gone = old.filter(|old| !shared && new.is_none_or(|new| new.cid != old.cid));
         let Some(Last { cid: old, .. }) = gone else {
             return;
@@ -159,6 +214,19 @@ impl All {
         (self.tell)(old, false);
         if let Err(error) = self.store.remove_root(old) {
             tracing::warn!(cid = %old, %error, "a share could not be forgotten");
+        }
+    }
+
+    /// Has a root be for those whom the shares allow it that still have it.
+    fn narrow(&self, cid: Cid) {
+        let narrowed = self.store.root(cid).map_err(WriteError::from).and_then(|root| {
+            let root = root.filter(|root| root.allow != self.allow(cid, None));
+            root.map_or(Ok(true), |root| {
+                self.store.set_allow(cid, self.allow(cid, None), root.announce)
+            })
+        });
+        if let Err(error) = narrowed {
+            tracing::warn!(%cid, %error, "who may have a share could not be written");
         }
     }
 

@@ -33,6 +33,8 @@ pub struct State {
     pub files: u64,
     /// Bytes of them.
     pub size: u64,
+    /// Who may have it, as its `allow` list has it; none: everybody.
+    pub allow: Option<Vec<String>>,
     /// When its id became what it is, in seconds since 1970.
     pub last_change: Option<u64>,
     /// What the operator should know: why it failed, what was left out, or that it cannot be watched.

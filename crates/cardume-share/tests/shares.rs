@@ -298,7 +298,7 @@ async fn one_file_is_shared_and_followed_too() {
     let path = stand.write("film", b"one");
     let mut config = stand.config();
     config.path = path.clone();
-    config.announce = false;
+    config.announce = Some(false);
     let running = stand.run(config);
     let first = running.after(None).await;
     assert_eq!(first, Cid::blob(Hash::of(b"one")));
@@ -317,6 +317,75 @@ async fn one_file_is_shared_and_followed_too() {
         .iter()
         .any(|(_, announced)| *announced);
     assert!(!announced, "it is not to be announced");
+    running.end().await;
+}
+
+fn allowed(stand: &Stand, bytes: &[u8]) -> Option<Vec<String>> {
+    stand.store.allow(Hash::of(bytes)).map(|words| words.to_vec())
+}
+
+fn words(words: &[&str]) -> Option<Vec<String>> {
+    Some(words.iter().map(|word| (*word).to_owned()).collect())
+}
+
+#[tokio::test]
+async fn a_list_that_comes_while_nobody_looked_holds_before_anything_is_looked_at() {
+    let stand = Stand::new();
+    stand.write("film", b"film");
+    let running = stand.run(stand.config());
+    let open = running.after(None).await;
+    running.end().await;
+    assert_eq!(allowed(&stand, b"film"), None);
+    let config = Config {
+        allow: words(&["nas"]),
+        ..stand.config()
+    };
+    let wanted = BTreeMap::from([("films".to_owned(), config.clone())]);
+    cardume_share::renew(&wanted, &stand.store, &stand.database).unwrap();
+    assert_eq!(allowed(&stand, b"film"), words(&["nas"]));
+    assert!(!stand.store.root(open).unwrap().unwrap().announce);
+
+    // What is added is for nobody else, and what goes for nobody.
+    let running = stand.run(config);
+    running.after(None).await;
+    let more = stand.write("more", b"more");
+    let both = running.after(Some(open)).await;
+    assert_eq!(allowed(&stand, b"more"), words(&["nas"]));
+    fs::remove_file(more).unwrap();
+    running.after(Some(both)).await;
+    assert_eq!(allowed(&stand, b"more"), words(&[]));
+    assert_eq!(allowed(&stand, b"film"), words(&["nas"]));
+    let told = running.told.lock().unwrap().clone();
+    assert!(told.iter().all(|(_, announced)| !announced), "{told:?}");
+    running.end().await;
+}
+
+#[tokio::test]
+async fn of_shares_with_the_same_content_each_lets_its_own_in_for_as_long_as_it_has_it() {
+    let stand = Stand::new();
+    stand.write("one/film", b"film");
+    stand.write("two/film", b"film");
+    let config = |name: &str, allow: &str| {
+        let mut config = stand.config();
+        config.path = stand.path(name);
+        config.allow = words(&[allow]);
+        (name.to_owned(), config)
+    };
+    let running = stand.run_all(BTreeMap::from([config("one", "nas"), config("two", "group:web")]));
+    let mut states = running.handle.follow();
+    let shared = states.wait_for(|states| states.values().all(|state| state.phase == Phase::Shared));
+    drop(timeout(GUARD, shared).await.expect("both are shared").unwrap());
+    let mut both = allowed(&stand, b"film").unwrap();
+    both.sort();
+    assert_eq!(both, ["group:web", "nas"]);
+    stand.write("two/film", b"another film");
+    let changed = states.wait_for(|states| {
+        let [one, two] = ["one", "two"].map(|name| states[name].cid);
+        one != two && states.values().all(|state| state.phase == Phase::Shared)
+    });
+    drop(timeout(GUARD, changed).await.expect("it is found").unwrap());
+    assert_eq!(allowed(&stand, b"film"), words(&["nas"]));
+    assert_eq!(allowed(&stand, b"another film"), words(&["group:web"]));
     running.end().await;
 }
 

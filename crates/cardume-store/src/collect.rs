@@ -68,6 +68,10 @@ impl Inner {
             match self.sweep(&marked, generation, &mut collected, progress)? {
                 Swept::All => {
                     while self.tables.sweep_paths(STEP)? {}
+                    match self.gate.try_write() {
+                        Ok(_gate) => self.sweep_guard(&marked)?,
+                        Err(_) => break,
+                    }
                     collected.more = !self.sweep_files(&marked, &mut collected, progress)?;
                     return Ok(collected);
                 }

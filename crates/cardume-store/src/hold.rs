@@ -101,13 +101,17 @@ impl Store {
 
     /// Keeps or replaces a root; durable when it returns, and what is pending with it.
     pub fn add_root(&self, root: Root) -> Result<(), WriteError> {
-        self.inner.put_root(&root, None)
+        let guards = root.allow.is_some();
+        let write = |new: &HashSet<Hash>| self.inner.tables.put_root(root.clone(), None, new);
+        self.inner.change_root(root.cid, guards, write).map(|_| ())
     }
 
     /// Keeps a root that was fetched when it was added, as [`add_root`](Self::add_root) does. If it lies in the store it goes when room
-    /// is needed, unless it is pinned; one that the operator shares already stays as it is.
+    /// is needed, unless it is pinned; one that the operator shares already stays as it is, and who may have it does.
     pub fn add_fetched(&self, root: Root) -> Result<(), WriteError> {
-        self.inner.put_root(&root, Some(root.added))
+        let guards = root.allow.is_some();
+        let write = |new: &HashSet<Hash>| self.inner.tables.put_root(root.clone(), Some(root.added), new);
+        self.inner.change_root(root.cid, guards, write).map(|_| ())
     }
 
     /// Whether a root was fetched, and not shared by the operator.
@@ -137,18 +141,10 @@ pub(crate) enum Missing {
 }
 
 impl Inner {
-    fn put_root(&self, root: &Root, fetched: Option<u64>) -> Result<(), WriteError> {
-        let _gate = self.enter();
-        self.settle()?;
-        lock(&self.held).generation += 1;
-        self.tables.put_root(root, fetched)?;
-        lock(&self.held).generation += 1;
-        Ok(())
-    }
-
     pub(crate) fn forget_root(&self, cid: Cid) -> Result<bool, WriteError> {
         let removed = self.tables.remove_root(cid)?;
         if removed {
+            self.leave_root(cid);
             // What has been a root is not fresh any more: its space is wanted back now.
             let mut below = HashSet::new();
             self.reach([cid], Missing::Skip, &mut below)?;

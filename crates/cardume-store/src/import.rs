@@ -118,6 +118,7 @@ impl Store {
             mode,
             progress,
             watcher,
+            guards: self.guards,
             private: lock(&self.inner.private).clone(),
             batch: Mutex::default(),
             skipped: Mutex::default(),
@@ -179,6 +180,8 @@ struct Import<'a> {
     mode: Mode,
     progress: &'a dyn Progress,
     watcher: Option<&'a dyn Watcher>,
+    /// Whether what is new belongs to nobody before it is below a root.
+    guards: bool,
     /// What stays out of every tree.
     private: Vec<Arc<Private>>,
     batch: Mutex<Batch>,
@@ -326,6 +329,7 @@ impl Import<'_> {
             hash,
             record: Record { body, ..record },
             place: Some((path.to_owned(), place)),
+            guarded: false,
         };
         self.keep(entry, None)?;
         Ok(Some(hash))
@@ -339,6 +343,11 @@ impl Import<'_> {
             size,
             executable,
         })
+    }
+
+    /// Whether a blob that comes in is guarded; to be asked before it can be had.
+    fn guards(&self, hash: Hash) -> Result<bool, ImportError> {
+        Ok(self.guards && self.store.guard_new(hash).map_err(WriteError::from)?)
     }
 
     /// Keeps a blob for the next commit, and commits when there are many.

@@ -9,6 +9,8 @@
 //! * A blob is recorded as complete only after its bytes are durable; nothing is believed of a partial blob but what
 //!   its own bytes prove.
 //! * Files shared in place are never written to and never deleted.
+//! * Content that came in for a root with an `allow` list is never said to be everybody's, unless a root without one
+//!   holds it: not while it comes in, not after a restart, and not when it has fallen out of its root.
 //! * No lock is held while the disk is waited for, but those that keep a collection from what is just coming in, and
 //!   bytes that nobody has proven from those that are.
 use std::{
@@ -27,6 +29,7 @@ mod collect;
 mod disk;
 mod error;
 mod fetch;
+mod guard;
 mod hashed;
 mod hold;
 mod import;
@@ -82,6 +85,8 @@ impl Default for Config {
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    /// Whether what is new in an import is guarded.
+    guards: bool,
 }
 
 type OnChanged = Box<dyn Fn(&Changed) + Send + Sync>;
@@ -108,6 +113,7 @@ struct Inner {
     fetches: Mutex<HashMap<Hash, Weak<fetch::Partial>>>,
     open: Mutex<source::Open>,
     held: Mutex<hold::Held>,
+    guard: guard::Guard,
     /// Shared by what takes content in, exclusive for the collection's steps.
     gate: RwLock<()>,
     changed: Mutex<Vec<Changed>>,
@@ -160,13 +166,18 @@ impl Store {
             fetches: Mutex::default(),
             open: Mutex::default(),
             held: Mutex::default(),
+            guard: guard::Guard::default(),
             gate: RwLock::default(),
             changed: Mutex::default(),
             on_changed: OnceLock::new(),
             private: Mutex::new(vec![Arc::new(private)]),
         };
+        inner
+            .load_guard()
+            .map_err(|error| OpenError::Database(error.to_string()))?;
         Ok(Self {
             inner: Arc::new(inner),
+            guards: false,
         })
     }
 

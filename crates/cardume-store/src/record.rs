@@ -15,8 +15,10 @@ use cardume_content::{Cid, Hash, Kind, tree};
 use crate::error::Fault;
 
 const VERSION: u8 = 1;
-/// Of roots; those of version 1 do not say whether they are announced, and are.
+/// Of roots that everybody may have; those of version 1 do not say whether they are announced, and are.
 const ROOT_VERSION: u8 = 2;
+/// Of roots with an `allow` list: a program that does not know lists does not take one for a root that is everybody's.
+const LISTED_VERSION: u8 = 3;
 
 /// Blobs up to this size that are the store's own live in the database: a file would cost more than they do.
 pub(crate) const INLINE: u64 = 16 * 1024;
@@ -208,7 +210,12 @@ impl Place {
 
 /// A root's row, without its id, which is the key.
 pub(crate) fn encode_root(root: &crate::Root) -> Vec<u8> {
-    let mut row = vec![ROOT_VERSION, u8::from(root.pinned), u8::from(root.announce)];
+    let version = root.allow.as_ref().map_or(ROOT_VERSION, |_| LISTED_VERSION);
+    let mut row = vec![version, u8::from(root.pinned), u8::from(root.announce)];
+    if let Some(words) = &root.allow {
+        row.extend((words.len() as u64).to_le_bytes());
+        words.iter().for_each(|word| put_bytes(&mut row, word.as_bytes()));
+    }
     for number in [root.size, root.files, root.added] {
         row.extend(number.to_le_bytes());
     }
@@ -225,9 +232,13 @@ pub(crate) fn decode_root(cid: &[u8], row: &[u8]) -> Result<crate::Root, Fault> 
 
 fn parse_root(cid: &[u8], mut row: Row<'_>) -> Option<crate::Root> {
     let version = row.byte()?;
-    (1..=ROOT_VERSION).contains(&version).then_some(())?;
+    (1..=LISTED_VERSION).contains(&version).then_some(())?;
     let pinned = row.byte()? == 1;
     let announce = version == 1 || row.byte()? == 1;
+    let allow = match version {
+        LISTED_VERSION => Some(parse_words(&mut row)?),
+        _ => None,
+    };
     let (size, files, added) = (row.number()?, row.number()?, row.number()?);
     let name = String::from_utf8(row.bytes()?.to_vec()).ok()?;
     let path = match row.0 {
@@ -242,8 +253,16 @@ fn parse_root(cid: &[u8], mut row: Row<'_>) -> Option<crate::Root> {
         path,
         pinned,
         announce,
+        allow,
         added,
     })
+}
+
+fn parse_words(row: &mut Row<'_>) -> Option<Vec<String>> {
+    let words = row.number()?;
+    (0..words)
+        .map(|_| String::from_utf8(row.bytes()?.to_vec()).ok())
+        .collect()
 }
 
 fn put_bytes(row: &mut Vec<u8>, bytes: &[u8]) {
@@ -287,6 +306,7 @@ mod tests {
             path: Some("/srv/films".into()),
             pinned: true,
             announce: false,
+            allow: None,
             added: 1_700_000_000,
         };
         let row = encode_root(&root);
@@ -298,6 +318,13 @@ mod tests {
             ..root
         };
         assert_eq!(decode_root(&cid, &first).unwrap(), announced);
-        assert!(decode_root(&cid, &[&[3, 1, 1], row.get(3..).unwrap()].concat()).is_err());
+        assert!(decode_root(&cid, &[&[4, 1, 1], row.get(3..).unwrap()].concat()).is_err());
+        for words in [vec![], vec!["nas".to_owned(), "group:web".to_owned()]] {
+            let listed = crate::Root {
+                allow: Some(words),
+                ..announced.clone()
+            };
+            assert_eq!(decode_root(&cid, &encode_root(&listed)).unwrap(), listed);
+        }
     }
 }

@@ -151,6 +151,8 @@ impl Inner {
                 hash: *hash,
                 record: waiting.record.clone(),
                 place: waiting.place.clone(),
+                // Whatever is guarded comes in by an import, which records at once.
+                guarded: false,
             })
             .collect();
         self.tables.put(&entries, &[])?;

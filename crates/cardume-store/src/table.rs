@@ -1,6 +1,6 @@
 //! The store's tables in the node's database.
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -32,12 +32,16 @@ const ROOTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("store_roo
 /// Roots that were fetched, and when they were last used, in seconds since 1970.
 const FETCHED: TableDefinition<'_, &[u8], u64> = TableDefinition::new("store_fetched");
 
+/// Blobs that came in for a root with an `allow` list.
+const GUARDED: TableDefinition<'_, &[u8; 32], ()> = TableDefinition::new("store_guarded");
+
 /// One blob to record, and where it was found if that is a file of others.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) hash: Hash,
     pub(crate) record: Record,
     pub(crate) place: Option<(PathBuf, Place)>,
+    pub(crate) guarded: bool,
 }
 
 pub(crate) struct Tables {
@@ -89,6 +93,7 @@ impl Tables {
             write.open_table(INODES)?;
             write.open_table(ROOTS)?;
             write.open_table(FETCHED)?;
+            write.open_table(GUARDED)?;
             let number = |key| -> Result<u64, Fault> { Ok(state.get(key)?.map_or(0, |row| row.value())) };
             let usage = Usage {
                 blobs: number("blobs")?,
@@ -178,6 +183,12 @@ impl Tables {
             let mut paths = Paths::open(write)?;
             let mut sorted: Vec<_> = entries.iter().collect();
             sorted.sort_by_key(|entry| entry.hash);
+            if sorted.iter().any(|entry| entry.guarded) {
+                let mut guarded = write.open_table(GUARDED)?;
+                for entry in sorted.iter().filter(|entry| entry.guarded) {
+                    guarded.insert(entry.hash.as_bytes(), ())?;
+                }
+            }
             for entry in sorted {
                 if let Some((path, place)) = &entry.place {
                     paths.put(path, place, usage)?;
@@ -288,10 +299,17 @@ impl Tables {
         row.map(|row| decode_root(&key, row.value())).transpose()
     }
 
-    /// Keeps a root: the operator's own, or one that was fetched and last used at `fetched`. What the operator shares
-    /// stays as it is when it is fetched as well.
-    pub(crate) fn put_root(&self, root: &Root, fetched: Option<u64>) -> Result<(), Fault> {
+    /// Keeps a root: the operator's own, or one that was fetched and last used at `fetched`; `guarded` is below it, and
+    /// new to be guarded. What the operator shares stays as it is when it is fetched as well, and what has a list keeps
+    /// it. Returns what the root is now.
+    pub(crate) fn put_root(
+        &self,
+        mut root: Root,
+        fetched: Option<u64>,
+        guarded: &HashSet<Hash>,
+    ) -> Result<Option<Root>, Fault> {
         self.change(|write, _| {
+            guard(write, guarded)?;
             let key = root.cid.to_bytes();
             let mut roots = write.open_table(ROOTS)?;
             let mut marks = write.open_table(FETCHED)?;
@@ -299,16 +317,49 @@ impl Tables {
                 .get(key.as_slice())?
                 .map(|row| decode_root(&key, row.value()))
                 .transpose()?;
-            let mut root = root.clone();
             match (fetched, before) {
                 (None, _) => drop(marks.remove(key.as_slice())?),
-                (Some(_), Some(_)) if marks.get(key.as_slice())?.is_none() => return Ok(()),
+                (Some(_), before @ Some(_)) if marks.get(key.as_slice())?.is_none() => return Ok(before),
                 (Some(now), before) => {
-                    root.pinned |= before.is_some_and(|before| before.pinned);
+                    root.pinned |= before.as_ref().is_some_and(|before| before.pinned);
+                    root.allow = root.allow.or_else(|| before.and_then(|before| before.allow));
                     marks.insert(key.as_slice(), now)?;
                 }
             }
             roots.insert(key.as_slice(), encode_root(&root).as_slice())?;
+            Ok(Some(root))
+        })
+    }
+
+    /// Says who may have a root, and whether it is announced; `guarded` as in [`put_root`](Self::put_root). Returns
+    /// what the root is now, if there is one.
+    pub(crate) fn set_allow(
+        &self,
+        cid: Cid,
+        allow: Option<Vec<String>>,
+        announce: bool,
+        guarded: &HashSet<Hash>,
+    ) -> Result<Option<Root>, Fault> {
+        self.change_root(cid, |write, root| {
+            (root.allow, root.announce) = (allow, announce);
+            guard(write, guarded)
+        })
+    }
+
+    /// Every blob that is guarded.
+    pub(crate) fn guarded(&self) -> Result<Vec<Hash>, Fault> {
+        let table = self.database.begin_read()?.open_table(GUARDED)?;
+        let rows = table.iter()?;
+        rows.map(|row| Ok(Hash::from_bytes(*row?.0.value()))).collect()
+    }
+
+    /// Forgets that blobs were guarded.
+    pub(crate) fn unguard(&self, hashes: &[Hash]) -> Result<(), Fault> {
+        self.change(|write, _| {
+            let mut guarded = write.open_table(GUARDED)?;
+            for hash in hashes {
+                guarded.remove(hash.as_bytes())?;
+            }
             Ok(())
         })
     }
@@ -354,8 +405,21 @@ impl Tables {
         })
     }
 
-    /// Changes a root in one step; whether there is one.
+    /// Pins or unpins a root; whether there is one.
     pub(crate) fn pin(&self, cid: Cid, pinned: bool) -> Result<bool, Fault> {
+        let changed = self.change_root(cid, |_, root| {
+            root.pinned = pinned;
+            Ok(())
+        });
+        Ok(changed?.is_some())
+    }
+
+    /// Changes a root in one step; returns what it is now, if there is one.
+    fn change_root(
+        &self,
+        cid: Cid,
+        change: impl FnOnce(&WriteTransaction, &mut Root) -> Result<(), Fault>,
+    ) -> Result<Option<Root>, Fault> {
         self.change(|write, _| {
             let key = cid.to_bytes();
             let mut roots = write.open_table(ROOTS)?;
@@ -363,10 +427,10 @@ impl Tables {
                 .get(key.as_slice())?
                 .map(|row| decode_root(&key, row.value()))
                 .transpose()?;
-            let Some(mut root) = found else { return Ok(false) };
-            root.pinned = pinned;
+            let Some(mut root) = found else { return Ok(None) };
+            change(write, &mut root)?;
             roots.insert(key.as_slice(), encode_root(&root).as_slice())?;
-            Ok(true)
+            Ok(Some(root))
         })
     }
 
@@ -412,6 +476,16 @@ fn begin(database: &Database) -> Result<WriteTransaction, Fault> {
     // A few more pages a commit, and no walk over the whole database after an unclean stop.
     write.set_quick_repair(true);
     Ok(write)
+}
+
+fn guard(write: &WriteTransaction, hashes: &HashSet<Hash>) -> Result<(), Fault> {
+    let mut guarded = write.open_table(GUARDED)?;
+    let mut sorted: Vec<_> = hashes.iter().collect();
+    sorted.sort_unstable();
+    for hash in sorted {
+        guarded.insert(hash.as_bytes(), ())?;
+    }
+    Ok(())
 }
 
 fn record_in(blobs: &Table<'_, &[u8; 32], &[u8]>, hash: Hash) -> Result<Option<Record>, Fault> {

@@ -83,6 +83,9 @@ pub struct Root {
     pub pinned: bool,
     /// Whether the DHT is told of it.
     pub announce: bool,
+    /// Who may have it, as words of an `allow` list; none: everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
     /// Seconds since 1970.
     pub added: u64,
 }

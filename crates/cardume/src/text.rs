@@ -39,6 +39,15 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
+/// Who may have something: `everybody`, `nobody`, `nas, group:web`
+pub(crate) fn allowed(allow: Option<&[String]>) -> String {
+    match allow {
+        None => "everybody".into(),
+        Some([]) => "nobody".into(),
+        Some(words) => words.join(", "),
+    }
+}
+
 /// `12.3 s`, `4 min 5 s`, `3 h 2 min`
 pub(crate) fn span(time: Duration) -> String {
     let seconds = time.as_secs();

@@ -32,6 +32,7 @@ pub(crate) struct Given {
     pub(crate) above: Option<PathBuf>,
     pub(crate) mode: Mode,
     pub(crate) name: String,
+    pub(crate) allow: Option<Vec<String>>,
 }
 
 /// Takes a file or a directory into the store, keeps it as a root, and announces it.
@@ -44,9 +45,11 @@ pub(crate) async fn share(
 ) -> Result<Outcome> {
     let name = given.name.clone();
     let taking = move |meter: &Meter| take_in(&store, given, meter);
-    let (taken, announce) = on_disk(ticket, Phase::Hashing, taking).await?;
-    if announce {
-        exchange.announce(taken.cid);
+    let (taken, root) = on_disk(ticket, Phase::Hashing, taking).await?;
+    match root.announce {
+        true => exchange.announce(taken.cid),
+        // It may have been everybody's before.
+        false => exchange.withdraw(taken.cid),
     }
     let link = Links::link(taken.cid, &name, taken.size, &links.addresses().await);
     let skipped = taken.skipped.into_iter().take(MAX_TOLD);
@@ -56,6 +59,7 @@ pub(crate) async fn share(
         name,
         size: taken.size,
         files: taken.files,
+        allow: root.allow,
         skipped: skipped
             .map(|(path, reason)| Skipped {
                 path: path.to_string_lossy().into_owned(),
@@ -65,21 +69,25 @@ pub(crate) async fn share(
     }))
 }
 
-fn take_in(store: &Store, given: Given, meter: &Meter) -> Result<(Imported, bool)> {
+fn take_in(store: &Store, given: Given, meter: &Meter) -> Result<(Imported, Root)> {
     let Given {
         path,
         above,
         mode,
         name,
+        allow,
     } = given;
+    let store = &match &allow {
+        Some(_) => store.guarding(),
+        None => store.clone(),
+    };
     let imported = match above {
         None => store.import(&path, mode, meter)?,
         Some(above) => store.import_below(&above, &path, mode, meter)?,
     };
     let before = store.root(imported.cid)?;
-    // A share that configuration keeps silent stays so whoever shares it again.
-    let announce = before.as_ref().is_none_or(|root| root.announce);
-    store.add_root(Root {
+    let (allow, announce) = share_again(before.as_ref(), allow);
+    let root = Root {
         cid: imported.cid,
         name,
         size: imported.size,
@@ -87,9 +95,24 @@ fn take_in(store: &Store, given: Given, meter: &Meter) -> Result<(Imported, bool
         path: (mode == Mode::InPlace).then_some(path),
         pinned: before.as_ref().is_some_and(|root| root.pinned),
         announce,
+        allow,
         added: before.map_or_else(now, |root| root.added),
-    })?;
-    Ok((imported, announce))
+    };
+    store.add_root(root.clone())?;
+    Ok((imported, root))
+}
+
+/// Who may have a root, and whether it is announced, when it is shared with this list: what was decided about it before
+/// stays where nothing else is said, and so does what configuration keeps silent. What has a list is not announced, as
+/// that tells everybody that it is here.
+pub(crate) fn share_again(before: Option<&Root>, allow: Option<Vec<String>>) -> (Option<Vec<String>>, bool) {
+    let had_list = before.is_some_and(|root| root.allow.is_some());
+    match (before, allow) {
+        (Some(before), None) => (before.allow.clone(), before.announce),
+        (Some(before), allow) if had_list => (allow, before.announce),
+        (_, Some(allow)) => (Some(allow), false),
+        (None, None) => (None, true),
+    }
 }
 
 /// Seconds since 1970.

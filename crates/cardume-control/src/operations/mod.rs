@@ -21,7 +21,7 @@ use self::table::Table;
 pub(crate) use self::{
     care::{collect, measure, repair},
     fetch::{fetch, resume},
-    hash::{Given, now, share, verify},
+    hash::{Given, now, share, share_again, verify},
 };
 use crate::{
     events::Events,

@@ -5,11 +5,15 @@ use cardume_content::Cid;
 use cardume_store::{Root, Store};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Shared, on_disk, shares::checked, tree};
+use super::{
+    Shared, on_disk,
+    shares::{check_allow, checked},
+    tree,
+};
 use crate::{
     extract::{CidPath, Json as Body},
     link::Links,
-    operations::now,
+    operations::{now, share_again},
     problem::{Refused, Result},
 };
 
@@ -47,6 +51,7 @@ fn file(root: Root, addresses: &[multiaddr::Multiaddr]) -> File {
         path: root.path.map(|path| path.to_string_lossy().into_owned()),
         pinned: root.pinned,
         share: None,
+        allow: root.allow,
         added: root.added,
     }
 }
@@ -54,12 +59,13 @@ fn file(root: Root, addresses: &[multiaddr::Multiaddr]) -> File {
 /// Keeps and shares uploaded content under a name.
 #[utoipa::path(
     post, path = "/v1/roots", operation_id = "add_root", tag = "content", request_body = NewRoot,
-    responses((status = 201, body = File), (status = 404, body = Problem))
+    responses((status = 201, body = File), (status = 400, body = Problem), (status = 404, body = Problem))
 )]
 async fn add(State(state): State<Shared>, Body(new): Body<NewRoot>) -> Result<(StatusCode, Json<File>)> {
     let store = state.handles.store.clone();
     let name = checked(new.name)?;
-    let root = on_disk(move || keep(&store, new.cid, name)).await?;
+    check_allow(&state, new.allow.as_deref())?;
+    let root = on_disk(move || keep(&store, new.cid, name, new.allow)).await?;
     if root.announce {
         state.handles.exchange.announce(root.cid);
     }
@@ -68,7 +74,7 @@ async fn add(State(state): State<Shared>, Body(new): Body<NewRoot>) -> Result<(S
 }
 
 /// Makes a root of content that is all there.
-fn keep(store: &Store, cid: Cid, name: String) -> Result<Root> {
+fn keep(store: &Store, cid: Cid, name: String, allow: Option<Vec<String>>) -> Result<Root> {
     let found = tree::measure(store, cid)?;
     if found.held != Held::Complete {
         return Err(Refused::not_found(format!(
@@ -78,6 +84,7 @@ fn keep(store: &Store, cid: Cid, name: String) -> Result<Root> {
     // What the root is made of must be on the disk before the root is.
     store.settle()?;
     let before = store.root(cid)?;
+    let (allow, announce) = share_again(before.as_ref(), allow);
     let root = Root {
         cid,
         name,
@@ -85,7 +92,8 @@ fn keep(store: &Store, cid: Cid, name: String) -> Result<Root> {
         files: found.files,
         path: before.as_ref().and_then(|root| root.path.clone()),
         pinned: before.as_ref().is_some_and(|root| root.pinned),
-        announce: before.as_ref().is_none_or(|root| root.announce),
+        announce,
+        allow,
         added: before.map_or_else(now, |root| root.added),
     };
     store.add_root(root.clone())?;

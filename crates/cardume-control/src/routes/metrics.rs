@@ -1,5 +1,5 @@
 //! Numbers for who draws graphs.
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use axum::{extract::State, http::header, response::IntoResponse};
 use cardume_api::{Rates, WantedState};
@@ -98,12 +98,24 @@ async fn metrics(State(state): State<Shared>) -> impl IntoResponse {
             family.sample(&labels, bytes);
         }
     }
+    denied(&mut text, &status.denied);
     rates(&mut text, &status.rates);
     topics(&mut text, &state.handles.topics);
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         text.text,
     )
+}
+
+fn denied(text: &mut Exposition, denied: &BTreeMap<String, u64>) {
+    let family = text.family(
+        "denied_total",
+        "counter",
+        "Requests that an allow list has denied, by what they were for.",
+    );
+    for (action, count) in denied {
+        family.sample(&[("action", action)], *count);
+    }
 }
 
 /// How fast content goes, and the limits there are.

@@ -1,6 +1,7 @@
 //! The node itself.
 
 use axum::{Json, extract::State, http::StatusCode};
+use cardume_access::Action;
 use cardume_api::{Problem, Share, ShareState, Status, Version};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -34,6 +35,9 @@ impl Parts {
             network: self.node.network.clone(),
             roots: usage.unwrap_or_default(),
             shares: self.handles.shares.states().into_iter().map(share).collect(),
+            denied: Action::ALL
+                .map(|action| (action.name().to_owned(), self.handles.roll.denied(action)))
+                .into(),
             operations: self.operations.running() as u64,
             rates: super::rates::told(self.handles.rates.report()),
             store: self.store_status().await,
@@ -59,6 +63,7 @@ fn share((name, state): (String, cardume_share::State)) -> Share {
         },
         files: state.files,
         size: state.size,
+        allow: state.allow,
         last_change: state.last_change,
         problem: state.problem,
     }

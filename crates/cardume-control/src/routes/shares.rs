@@ -33,11 +33,11 @@ type Accepted = (StatusCode, Json<Operation>);
 async fn share(caller: Caller, State(state): State<Shared>, Body(new): Body<NewShare>) -> Result<Accepted> {
     let given = name_of(&new.path);
     let (path, above) = {
-        let node = state.node.clone();
+        let (node, path) = (state.node.clone(), new.path);
         on_disk(move || {
-            let above = caller.check_readable(&new.path, &node.shares)?;
-            let path = new.path.canonicalize();
-            Ok((path.map_err(|error| unreadable(&new.path, &error))?, above))
+            let above = caller.check_readable(&path, &node.shares)?;
+            let found = path.canonicalize();
+            Ok((found.map_err(|error| unreadable(&path, &error))?, above))
         })
         .await?
     };
@@ -51,6 +51,7 @@ async fn share(caller: Caller, State(state): State<Shared>, Body(new): Body<NewS
         None if state.node.in_place => cardume_store::Mode::InPlace,
         None => cardume_store::Mode::Copy,
     };
+    check_allow(&state, new.allow.as_deref())?;
     let subject = path.to_string_lossy().into_owned();
     let operation = state.operations.start(Kind::Share, subject, |ticket| {
         let given = operations::Given {
@@ -58,6 +59,7 @@ async fn share(caller: Caller, State(state): State<Shared>, Body(new): Body<NewS
             above,
             mode,
             name,
+            allow: new.allow,
         };
         operations::share(
             ticket,
@@ -77,6 +79,16 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Refused {
         std::io::ErrorKind::PermissionDenied => Refused::denied(detail),
         _ => Refused::usage(detail),
     }
+}
+
+/// Refuses a list with a word that names nothing.
+pub(super) fn check_allow(state: &Parts, allow: Option<&[String]>) -> Result<()> {
+    let checked = state.handles.roll.names().rules(allow.into_iter().flatten());
+    checked.map(drop).map_err(|error| {
+        Refused::usage(format!(
+            "allow: {error}; names are those of [peer.NAME], groups those of its groups"
+        ))
+    })
 }
 
 /// A name that others can give a file.

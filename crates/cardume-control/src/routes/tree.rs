@@ -54,6 +54,7 @@ async fn stat(State(state): State<Shared>, CidPath(root): CidPath, below: Below)
         size: found.size,
         files: found.manifest.map(|manifest| manifest.totals().1),
         name: below.path.last().cloned().or(name),
+        allow: state.handles.store.allow(cid.hash()).map(|words| words.to_vec()),
         held,
     }))
 }

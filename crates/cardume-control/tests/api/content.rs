@@ -162,6 +162,7 @@ async fn a_caller_without_paths_uploads_a_directory_and_shares_it() {
     let root = NewRoot {
         cid: top.cid,
         name: "both".into(),
+        allow: None,
     };
     let shared = daemon.client.add_root(&root).await.unwrap();
     assert_eq!((shared.size, shared.files, shared.name.as_str()), (12, 2, "both"));
@@ -226,6 +227,7 @@ async fn a_directory_of_what_is_not_there_is_refused() {
     let root = NewRoot {
         cid: missing,
         name: "missing".into(),
+        allow: None,
     };
     let error = daemon.client.add_root(&root).await.unwrap_err();
     assert_eq!(code(&error), Some(Code::NotFound));
@@ -241,6 +243,7 @@ async fn a_pinned_root_is_unpinned_before_it_goes() {
         .add_root(&NewRoot {
             cid,
             name: "kept".into(),
+            allow: None,
         })
         .await
         .unwrap();

@@ -49,6 +49,9 @@ impl Daemon {
                 home.join("peers"),
             )
             .unwrap();
+        let nas = Keypair::generate_ed25519().public().to_peer_id();
+        let names = cardume_access::Names::new([("nas", nas, ["home"])]).unwrap();
+        let roll = cardume_access::Roll::new(names);
         let (rates, keeper) = cardume_transfer::rates::Config::default().build();
         let (_, transfer, inbound) = cardume_transfer::Config::default().build("test", rates.clone());
         let kad = cardume_kad::Handle::closed();
@@ -60,6 +63,7 @@ impl Daemon {
             connect.clone(),
             local,
             database,
+            roll.clone(),
         );
         let stop = CancellationToken::new();
         let node = NodeInfo {
@@ -74,6 +78,7 @@ impl Daemon {
             shares: vec![],
         };
         let handles = Handles {
+            roll,
             connect,
             kad,
             nat: cardume_nat::Handle::closed(),

@@ -9,6 +9,7 @@ async fn share(daemon: &Daemon, name: &str) {
         path: daemon.file(name, name.as_bytes()),
         mode: None,
         name: None,
+        allow: None,
     };
     let begun = daemon.client.share(&share).await.unwrap();
     within(daemon.client.wait(&begun, |_| ())).await.unwrap();

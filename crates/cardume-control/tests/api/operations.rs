@@ -9,6 +9,7 @@ fn share(path: std::path::PathBuf) -> NewShare {
         path,
         mode: None,
         name: None,
+        allow: None,
     }
 }
 
@@ -51,6 +52,7 @@ async fn a_share_ends_in_a_link() {
     let copy = NewShare {
         mode: Some(Mode::Copy),
         name: Some("other".into()),
+        allow: None,
         ..share(daemon.file("b", b"b"))
     };
     let done = ended(&daemon, &daemon.client.share(&copy).await.unwrap()).await;

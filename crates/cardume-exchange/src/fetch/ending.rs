@@ -32,6 +32,7 @@ pub(crate) async fn arrived(request: &FetchRequest, is_resumed: bool, disk: &Dis
             path: Some(path.clone()),
             pinned: false,
             announce: true,
+            allow: None,
             added: now(),
         }),
         fetched: Fetched {
@@ -126,6 +127,7 @@ impl Work<'_> {
             path,
             pinned: false,
             announce: true,
+            allow: None,
             added: now(),
         }
     }

@@ -1,5 +1,6 @@
 //! Several exchanges over loopback: each with its own swarm, store and directory.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+mod allow;
 mod care;
 mod fetching;
 mod hostile;

@@ -84,6 +84,7 @@ async fn limb() -> Limb {
 pub(crate) struct Node {
     pub(crate) peer: PeerId,
     pub(crate) address: Multiaddr,
+    pub(crate) roll: cardume_access::Roll,
     pub(crate) store: Store,
     pub(crate) exchange: Handle,
     pub(crate) connect: connect::Handle,
@@ -168,6 +169,8 @@ async fn node_of(
     std::fs::create_dir_all(&data).unwrap();
     let database = Arc::new(open(&data.join("database")).await);
     let store = Store::open(&data.join("store"), database.clone(), store).unwrap();
+    let names = cardume_access::Names::default().with_certified_groups();
+    let roll = cardume_access::Roll::new(names);
     let (exchange, server) = config.build(
         store.clone(),
         limb.transfer.clone(),
@@ -176,11 +179,13 @@ async fn node_of(
         limb.connect.clone(),
         limb.peer,
         database,
+        roll.clone(),
     );
     let stop = CancellationToken::new();
     Node {
         peer: limb.peer,
         address: limb.address,
+        roll,
         store,
         exchange,
         connect: limb.connect,

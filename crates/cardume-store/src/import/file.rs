@@ -59,7 +59,13 @@ impl Import<'_> {
                 body: taken.body.unwrap_or_else(|| Body::Places(vec![path.to_owned()])),
             };
             let place = Some((path.to_owned(), Place::new(hash, print, started)));
-            self.keep(Entry { hash, record, place }, taken.reservation)?;
+            let entry = Entry {
+                hash,
+                record,
+                place,
+                guarded: self.guards(hash)?,
+            };
+            self.keep(entry, taken.reservation)?;
             self.advance(0, 1)?;
             return Ok(Leaf {
                 hash,

@@ -118,6 +118,7 @@ impl Import<'_> {
             hash,
             record,
             place: None,
+            guarded: self.guards(hash)?,
         };
         self.keep(entry, Some(reservation))?;
         Ok(cid)

@@ -16,6 +16,7 @@ fn root(cid: Cid) -> Root {
         path: None,
         pinned: false,
         announce: true,
+        allow: None,
         added: 1_700_000_000,
     }
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 #![expect(clippy::print_stderr, reason = "a test that cannot run says so")]
 mod fetch;
+mod guard;
 mod import;
 mod keep;
 mod repair;

@@ -15,6 +15,7 @@ fn keep(store: &Store, cid: Cid, path: Option<std::path::PathBuf>, is_fetched: b
         path,
         pinned: false,
         announce: true,
+        allow: None,
         added: 1,
     };
     let kept = if is_fetched {

@@ -34,6 +34,7 @@ fn root(cid: Cid, added: u64) -> Root {
         path: None,
         pinned: false,
         announce: true,
+        allow: None,
         added,
     }
 }

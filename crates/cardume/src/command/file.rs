@@ -10,7 +10,7 @@ use crate::{
     failure::Ended,
     out::Out,
     reach::Reach,
-    text::{count, size, table},
+    text::{allowed, count, size, table},
 };
 
 /// What the node has
@@ -184,11 +184,12 @@ async fn roots(client: &Client, out: &Out) -> anyhow::Result<()> {
             size,
             file.files.to_string(),
             kept,
+            allowed(file.allow.as_deref()),
             file.name,
             place,
         ]
     });
-    let head = ["CID", "SIZE", "FILES", "KEPT", "NAME", "PLACE"];
+    let head = ["CID", "SIZE", "FILES", "KEPT", "FOR", "NAME", "PLACE"];
     Ok(out.text(&table(head, rows.collect(), out.is_terminal()))?)
 }
 
@@ -234,8 +235,10 @@ fn describe(stat: &Stat) -> String {
     let kind = format!("{:?}", stat.kind).to_lowercase();
     let held = format!("{:?}", stat.held).to_lowercase();
     format!(
-        "cid    {}\nkind   {kind}\nsize   {}{files}{name}\nheld   {held}",
-        stat.cid, stat.size
+        "cid    {}\nkind   {kind}\nsize   {}{files}{name}\nheld   {held}\nfor    {}",
+        stat.cid,
+        stat.size,
+        allowed(stat.allow.as_deref())
     )
 }
 

@@ -12,7 +12,7 @@ use super::wait;
 use crate::{
     failure::Ended,
     reach::{Reach, probe},
-    text::{clean, count, size, span},
+    text::{allowed, clean, count, size, span},
 };
 
 /// Time between two looks at a daemon that is coming or going.
@@ -114,6 +114,11 @@ fn tell(reach: Reach<'_>, status: &Status) -> anyhow::Result<()> {
         }
         text += &format!("rates       {}\n", super::rates::summary(&status.rates));
         text += &format!("operations  {}\n", status.operations);
+        let denied: Vec<_> = status.denied.iter().filter(|(_, count)| **count > 0).collect();
+        if !denied.is_empty() {
+            let denied = denied.iter().map(|(action, count)| format!("{action} {count}"));
+            text += &format!("denied      {}\n", denied.collect::<Vec<_>>().join(", "));
+        }
         text += &stored(status);
         text + &format!("data        {}", status.data_dir)
     })?;
@@ -126,8 +131,12 @@ fn describe(share: &Share) -> String {
     let problem = share.problem.as_ref();
     let problem = problem.map(|problem| format!(" ({problem})")).unwrap_or_default();
     let (name, path) = (&share.name, &share.path);
+    let allow = share.allow.as_deref();
+    let allow = allow
+        .map(|_| format!(", for {}", allowed(allow)))
+        .unwrap_or_default();
     format!(
-        "{name} {state} {id} {path}, {}{problem}",
+        "{name} {state} {id} {path}, {}{allow}{problem}",
         count(share.files, "file")
     )
 }

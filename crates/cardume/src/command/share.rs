@@ -12,7 +12,7 @@ use crate::{
     inside::{Inside, State},
     out::Out,
     reach::{Reach, absolute},
-    text::{count, size},
+    text::{allowed, count, size},
 };
 
 /// Share files and directories
@@ -22,6 +22,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     cardume share film.mkv\n  \
+    cardume share --allow nas,group:family holiday/\n  \
     cardume share --copy --name holiday ~/Pictures/2026\n  \
     cardume share --origin https://dl.example.org/image.iso image.iso\n  \
     cardume --json share *.iso | jq -r .link\n\n\
@@ -37,6 +38,9 @@ pub(crate) struct Options {
     /// Copy into the node's store; the files may then change or go
     #[arg(long)]
     copy: bool,
+    /// Who may have it and everything below, names of [peer.NAME], group:NAME, peer ids; may be repeated
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    allow: Vec<String>,
     /// Show the link as a QR code too
     #[arg(long)]
     qr: bool,
@@ -100,12 +104,13 @@ async fn one(client: &Client, path: &Path, options: &Options, out: &Out) -> anyh
         path: path.to_path_buf(),
         mode: options.copy.then_some(Mode::Copy),
         name: options.name.clone(),
+        allow: (!options.allow.is_empty()).then(|| options.allow.clone()),
     };
     let interrupts = wait::Interrupts::heard_from_now();
     let operation = match client.share(&share).await {
         Err(ClientError::Problem(problem)) if problem.code == Code::Denied && options.copy => {
             out.say_more("the daemon runs as another user: sending it the bytes");
-            return upload::tree(client, path, options.name.clone(), out).await;
+            return upload::tree(client, path, options.name.clone(), share.allow, out).await;
         }
         Err(ClientError::Problem(problem)) if problem.code == Code::Denied => {
             return Err(problem.into());
@@ -129,6 +134,9 @@ fn tell(shared: &Shared, qr: bool, out: &Out) -> anyhow::Result<()> {
         size(shared.size),
         count(shared.files, "file")
     ));
+    if shared.allow.is_some() {
+        out.say_more(format!("for {}", allowed(shared.allow.as_deref())));
+    }
     if qr {
         let code = qrcode::QrCode::new(&shared.link).context("the link is too long for a QR code")?;
         let picture = code.render::<qrcode::render::unicode::Dense1x2>().build();

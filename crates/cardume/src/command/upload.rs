@@ -19,6 +19,7 @@ pub(super) async fn tree(
     client: &Client,
     path: &Path,
     name: Option<String>,
+    allow: Option<Vec<String>>,
     out: &Out,
 ) -> anyhow::Result<Shared> {
     let name = match name {
@@ -36,6 +37,7 @@ pub(super) async fn tree(
     let root = NewRoot {
         cid: uploaded.cid,
         name,
+        allow,
     };
     let file = client.add_root(&root).await?;
     Ok(Shared {
@@ -44,6 +46,7 @@ pub(super) async fn tree(
         name: file.name,
         size: file.size,
         files: file.files,
+        allow: file.allow,
         skipped,
     })
 }

@@ -7,7 +7,7 @@ use cardume_access::Names;
 use cardume_node::{Config, config::Access};
 use multiaddr::{Multiaddr, Protocol};
 
-use super::layer::Path;
+use super::{layer::Path, wording::suggest};
 
 /// Bytes of a socket's path (`sun_path` of `unix(7)`), less its end, and less the name under which it is made.
 const MAX_SOCKET_PATH: usize = 90;
@@ -30,6 +30,7 @@ pub(super) fn whole(config: &Config) -> Vec<Problem> {
     nat(config, &mut found);
     topics::check(config, &mut found);
     shares(config, &mut found);
+    allows(config, &mut found);
     places(config, &mut found);
     found.0
 }
@@ -274,6 +275,24 @@ fn shares(config: &Config, found: &mut Findings) {
             let reason = format!("[share.{other}] shares {:?} already", share.path);
             found.add(&["share", name, "path"], reason, Some("share a path once"));
         }
+    }
+}
+
+/// Checks every list of who may do what.
+fn allows(config: &Config, found: &mut Findings) {
+    // What is wrong with the names themselves is told where they are.
+    let Ok(names) = config.names() else { return };
+    let words: Vec<String> = names.words().collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut check = |path: &[&str], allow: &Option<Vec<String>>| {
+        for word in allow.iter().flatten() {
+            if let Err(error) = names.rule(word) {
+                found.add(path, error.to_string(), suggest(word, &words).as_deref());
+            }
+        }
+    };
+    for (name, share) in &config.share {
+        check(&["share", name, "allow"], &share.allow);
     }
 }
 

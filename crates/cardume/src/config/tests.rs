@@ -138,10 +138,10 @@ fn named_tables_merge_by_name_and_a_drop_in_may_say_only_what_differs() {
     let shares = place.load().unwrap().config.share;
     assert_eq!(shares.keys().collect::<Vec<_>>(), ["films", "music"]);
     assert_eq!(
-        (shares["films"].path.as_path(), shares["films"].announce),
+        (shares["films"].path.as_path(), shares["films"].announces()),
         (Path::new("/films"), false)
     );
-    assert!(shares["music"].announce);
+    assert!(shares["music"].announces());
 }
 
 #[test]
@@ -440,6 +440,29 @@ fn names_of_peers_and_groups_that_could_mean_two_things_are_mistakes() {
     );
     for (mistake, start) in mistakes.iter().zip(expected) {
         assert!(mistake.starts_with(start), "{mistakes:#?}");
+    }
+}
+
+#[test]
+fn allow_lists_name_peers_and_groups_that_are_there_or_say_what_may_be_meant() {
+    let id = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
+    let peer = format!("[peer.nas]\nid = \"{id}\"\ngroups = [\"home\"]\n");
+    let share =
+        |allow: &str| Situation::with(&format!("{peer}[share.films]\npath = \"/f\"\nallow = {allow}\n"));
+    let right = share(&format!("[\"nas\", \"group:home\", \"{id}\"]"))
+        .load()
+        .unwrap();
+    assert!(
+        !right.config.share["films"].announces(),
+        "what has a list is silent"
+    );
+    assert!(share("[]").load().is_ok());
+    let mistake = share("[\"nsa\", \"group:hme\"]").mistakes().join("\n");
+    for part in [
+        "cardume.toml:6:1: share.films.allow: \"nsa\" is neither a peer's name nor a peer id; did you mean \"nas\"?",
+        "cardume.toml:6:1: share.films.allow: \"group:hme\" names a group that no peer is in; did you mean \"group:home\"?",
+    ] {
+        assert!(mistake.contains(part), "{mistake}");
     }
 }
 

@@ -1,0 +1,111 @@
+//! Who may do what, with real daemons and the command line.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, ensure};
+use cardume_testkit::{
+    daemon::{Daemon, Home, error, status},
+    patience,
+};
+use serde_json::json;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_cardume");
+
+/// A node that finds nobody by itself.
+fn quiet() -> anyhow::Result<Home> {
+    Ok(Home::new(PROGRAM)?.set("mdns.enabled=false"))
+}
+
+/// A home whose configuration knows a peer.
+fn knows(home: Home, friend: &Daemon) -> anyhow::Result<Home> {
+    let home = home.set(format!("peer.friend.id=\"{}\"", friend.peer_id()?));
+    Ok(home.set("peer.friend.groups=[\"family\"]"))
+}
+
+fn write(path: &Path, bytes: &str) -> anyhow::Result<()> {
+    fs::create_dir_all(path.parent().context("a directory")?)?;
+    Ok(fs::write(path, bytes)?)
+}
+
+/// Gets it once; the exit status.
+fn get(taker: &Daemon, link: &str, to: &str) -> anyhow::Result<i32> {
+    let got = taker.run(["get", "--timeout", "2s", link, "-o", to])?;
+    Ok(status(&got))
+}
+
+#[test]
+fn a_share_with_a_list_is_for_those_on_it_and_stays_so_as_it_changes() -> anyhow::Result<()> {
+    let (friend, stranger) = (quiet()?.start()?, quiet()?.start()?);
+    let home = knows(quiet()?, &friend)?;
+    let films = home.path().join("films");
+    write(&films.join("one"), "the first film")?;
+    write(&home.path().join("note"), "a note")?;
+    let share = format!("share.films.path={:?}", films.to_string_lossy());
+    let giver = home
+        .set(share)
+        .set("share.films.settle=\"50ms\"")
+        .set("share.films.allow=[\"group:family\"]")
+        .start()?;
+    let link_of = |files: u64| {
+        patience::until("it is shared", || {
+            let status = giver.json(["status"])?;
+            Ok(status["shares"][0]["state"] == "shared" && status["shares"][0]["files"] == files)
+        })?;
+        let listed = giver.json(["file", "ls"])?;
+        ensure!(listed["allow"] == json!(["group:family"]), "{listed}");
+        Ok(listed["link"].as_str().context("a link")?.to_owned())
+    };
+    let link = link_of(1)?;
+    ensure!(
+        get(&stranger, &link, "films")? == 4,
+        "it is not there for a stranger"
+    );
+    ensure!(get(&friend, &link, "films")? == 0);
+    ensure!(fs::read_to_string(friend.path().join("films/one"))? == "the first film");
+
+    // What is added to it, by its own id.
+    write(&films.join("two"), "the second film")?;
+    let link = link_of(2)?;
+    let entries = giver.run(["--json", "file", "ls", &link])?;
+    let entries = String::from_utf8(entries.stdout)?;
+    let two = entries
+        .lines()
+        .find(|line| line.contains("\"two\""))
+        .context("an entry")?;
+    let two: serde_json::Value = serde_json::from_str(two)?;
+    let cid = two["cid"].as_str().context("its id")?;
+    let query = link.split_once('?').context("addresses")?.1;
+    let two = format!("cardume:{cid}?{query}");
+    ensure!(get(&stranger, &two, "two")? == 4);
+    ensure!(get(&friend, &two, "two")? == 0);
+    let stat = giver.json(["file", "stat", cid])?;
+    ensure!(stat["allow"] == json!(["group:family"]), "{stat}");
+    let counted = giver.json(["status"])?;
+    ensure!(counted["denied"]["fetch"].as_u64() > Some(0), "{counted}");
+    ensure!(
+        giver.log().contains("denied; more of this peer"),
+        "{}",
+        giver.log()
+    );
+
+    // By the command line, and after a restart.
+    let wrong = giver.run(["share", "--allow", "frend", "note"])?;
+    ensure!(
+        status(&wrong) == 2 && error(&wrong).contains("frend"),
+        "{}",
+        error(&wrong)
+    );
+    let note = giver.json(["share", "--allow", "friend", "note"])?;
+    ensure!(note["allow"] == json!(["friend"]), "{note}");
+    let (home, _) = giver.stop()?;
+    let giver = home.start()?;
+    let link = giver.json(["share", "note"])?;
+    ensure!(
+        link["allow"] == json!(["friend"]),
+        "sharing it again opens nothing: {link}"
+    );
+    let link = link["link"].as_str().context("a link")?;
+    ensure!(get(&stranger, link, "note")? == 4);
+    ensure!(get(&friend, link, "note")? == 0);
+    Ok(())
+}
