@@ -1,6 +1,7 @@
 //! The keys of `[kad]`, and building from them.
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
+use cardume_access::{Roll, WordError};
 use libp2p_identity::PeerId;
 use libp2p_kad as kad;
 use libp2p_swarm::StreamProtocol;
@@ -65,6 +66,8 @@ pub struct Config {
     pub max_records: usize,
     /// Providers kept here for others, in all.
     pub max_providers: usize,
+    /// For whom they are kept: names of peers, `group:NAME` and peer ids. Everybody who can connect, if not given.
+    pub allow: Option<Vec<String>>,
 }
 
 impl Default for Config {
@@ -77,6 +80,7 @@ impl Default for Config {
             provider_interval: cardume_units::Duration::from_secs(12 * 3600),
             max_records: 1024,
             max_providers: 16384,
+            allow: None,
         }
     }
 }
@@ -105,13 +109,17 @@ pub enum BuildError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A word of `kad.allow` that names nothing.
+    #[error("kad.allow: {0}")]
+    Allow(#[from] WordError),
     /// What an earlier run has kept could not be read.
     #[error("reading the records of the DHT")]
     Load(#[from] LoadError),
 }
 
 impl Config {
-    /// Builds the DHT of `network` for the peer `local`, with what an earlier run kept in `database`.
+    /// Builds the DHT of `network` for the peer `local`, with what an earlier run kept in `database`; `roll` says who is
+    /// meant by `allow`.
     ///
     /// Reads the tables at once: call it where blocking is allowed. `enabled` is for the caller to look at.
     ///
@@ -122,8 +130,12 @@ impl Config {
         local: PeerId,
         network: &str,
         database: Arc<redb::Database>,
+        roll: &Roll,
     ) -> Result<(Behaviour, Handle, Server), BuildError> {
         self.check()?;
+        let allow = self.allow.as_ref();
+        let allow = allow.map(|words| roll.names().rules(words)).transpose()?;
+        let gate = allow.map(|rules| (rules, roll.clone()));
         let limits = Limits {
             records: self.max_records,
             providers: self.max_providers,
@@ -139,7 +151,7 @@ impl Config {
             speakers: Speakers::new(name.clone()),
             teller: Teller::new(local, name),
         };
-        let driver = Kad::new(local, self, &mut inner, stored.before);
+        let driver = Kad::new(local, self, &mut inner, stored.before, gate);
         let (behaviour, mailbox) = Behaviour::new(inner, driver, MAILBOX);
         Ok((behaviour, Handle::new(mailbox), server))
     }

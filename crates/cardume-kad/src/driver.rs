@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use cardume_access::{Action, Roll, Rules};
 use cardume_behaviour::{Driver, Scope};
 use libp2p_identity::PeerId;
 use libp2p_kad::{self as kad, InboundRequest, QueryResult, RecordKey as Key};
@@ -40,6 +41,8 @@ pub struct Kad {
     announcements: Announcements,
     reach: Reach,
     routing: Routing,
+    /// For whom something is kept, unless for everybody.
+    gate: Option<(Rules, Roll)>,
     /// Made when first polled: only then is there surely a runtime.
     sweep: Option<Pin<Box<Sleep>>>,
     sweeps: u32,
@@ -47,7 +50,13 @@ pub struct Kad {
 
 impl Kad {
     /// Makes the driver, sets the inner behaviour's mode, and goes on where an earlier run has left off.
-    pub(crate) fn new(local: PeerId, config: &Config, inner: &mut Inner, before: Before) -> Self {
+    pub(crate) fn new(
+        local: PeerId,
+        config: &Config,
+        inner: &mut Inner,
+        before: Before,
+        gate: Option<(Rules, Roll)>,
+    ) -> Self {
         let mut reach = Reach::new(config.mode);
         reach.settle(&mut inner.dht);
         let mut routing = Routing::default();
@@ -58,6 +67,7 @@ impl Kad {
             announcements: Announcements::new(interval, hand(&local, interval), before.announced),
             reach,
             routing,
+            gate,
             sweep: None,
             // The first sweep refreshes the buckets of an earlier run.
             sweeps: BOOTSTRAP - 1,
@@ -138,6 +148,12 @@ impl Kad {
         self.routing.settle(dht, farthest, speaker);
     }
 
+    /// Whether something is kept for a peer.
+    fn admits(&self, peer: &PeerId, what: &'static str) -> bool {
+        let gate = self.gate.as_ref();
+        gate.is_none_or(|(rules, roll)| roll.admits(Action::Record, rules, peer, &what, SystemTime::now()))
+    }
+
     fn on_request(&mut self, dht: &mut Dht, request: InboundRequest) {
         match request {
             // The behaviour takes an announcement only from the provider itself.
@@ -145,6 +161,9 @@ impl Kad {
                 record: Some(mut record),
             } => {
                 let provider = record.provider;
+                if !self.admits(&provider, "to be announced in the DHT") {
+                    return;
+                }
                 let distance = self.reach.farthest_of(|peer| *peer == provider);
                 record.addresses.retain(|a| Scope::of(a) >= distance);
                 if let Err(error) = dht
@@ -159,6 +178,9 @@ impl Kad {
                 record: Some(record),
                 ..
             } => {
+                if !self.admits(&source, "a value for the DHT") {
+                    return;
+                }
                 if let Err(error) = dht.store_mut().offer_value(self.reach.source(source), record) {
                     tracing::debug!(%source, %error, "a value was not taken");
                 }

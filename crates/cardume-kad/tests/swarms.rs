@@ -3,6 +3,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use cardume_access::{Action, Roll};
 use cardume_kad::{Behaviour, Config, Handle, KadError, Mode, Provider};
 use futures::StreamExt as _;
 use libp2p_identity::PeerId;
@@ -38,11 +39,15 @@ async fn peer_in(dir: TempDir, config: Config) -> Peer {
 }
 
 async fn peer_of(network: &str, dir: TempDir, config: Config) -> Peer {
+    peer_with(network, dir, config, &Roll::default()).await
+}
+
+async fn peer_with(network: &str, dir: TempDir, config: Config, roll: &Roll) -> Peer {
     let database = Arc::new(Database::create(dir.path().join("db")).unwrap());
     let mut built = None;
     let mut swarm = Swarm::new_ephemeral_tokio(|key| {
         let (kad, handle, server) = config
-            .build(key.public().to_peer_id(), network, database)
+            .build(key.public().to_peer_id(), network, database, roll)
             .unwrap();
         built = Some((handle, server));
         let identify = libp2p_identify::Config::new("/test/1".into(), key.public());
@@ -244,6 +249,39 @@ async fn a_withdrawn_key_is_no_longer_answered_by_its_provider() {
     // A client has asked, and is in no routing table for it.
     assert_eq!((status.provided, status.peers), (0, 0));
     assert!(status.server && !second.status().await.unwrap().server);
+}
+
+#[tokio::test]
+async fn announcements_and_values_are_kept_of_those_on_the_list_and_of_nobody_else() {
+    let mut friend = peer(Config::default()).await;
+    let mut stranger = peer(Config::default()).await;
+    let roll = Roll::default();
+    let config = Config {
+        allow: Some(vec![friend.id.to_string()]),
+        ..Config::default()
+    };
+    let keeper = peer_with("test", tempfile::tempdir().unwrap(), config, &roll).await;
+    friend.knows(&keeper);
+    stranger.knows(&keeper);
+    let (friend_id, keeper, friend, stranger) = (friend.id, keeper.run(), friend.run(), stranger.run());
+    has_peers(&keeper, 2).await;
+    for (key, peer) in [(b"ours", &friend), (b"them", &stranger)] {
+        soon(peer.provide(key.to_vec())).await.unwrap();
+        // Others take the value all the same.
+        let _ = soon(peer.put(key.to_vec(), b"value".to_vec())).await;
+    }
+    soon(async {
+        while roll.denied(Action::Record) < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let found = all(keeper.providers(b"ours".to_vec()).await.unwrap()).await;
+    assert_eq!(
+        found.iter().map(|found| found.peer).collect::<Vec<_>>(),
+        [friend_id]
+    );
+    assert_eq!(keeper.status().await.unwrap().records, 1);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@
 //! * When a direct connection with a peer opens, the relayed ones it replaces are closed: nothing is sent there any
 //!   more.
 //! * A relay is asked again with back-off, at most a minute apart: a place lost with the network is back soon after.
+//! * Whoever is not on `relay_limits.allow` keeps no place here and connects to nobody through here.
 //! * As an AutoNAT server, this node dials an address only if the peer that asks comes from the same IP address.
 //! * A relay tells those who keep places at it only the addresses that reach farthest, never those of its own
 //!   networks beside a public one.

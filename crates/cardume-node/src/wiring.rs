@@ -78,14 +78,17 @@ pub(crate) fn wire(
             });
         }
     }
-    let built = config.nat.build(local).map_err(|error| StartError::Config {
-        key: "nat",
-        reason: error.to_string(),
-    });
+    let built = config
+        .nat
+        .build(local, &roll)
+        .map_err(|error| StartError::Config {
+            key: "nat",
+            reason: error.to_string(),
+        });
     let (nat_behaviour, nat, relays) = built?;
     let (rendezvous_behaviour, rendezvous) = rendezvous(config, key)?;
     let (kad_behaviour, kad, kad_server) = if config.kad.enabled {
-        let built = config.kad.build(local, network, database.clone());
+        let built = config.kad.build(local, network, database.clone(), &roll);
         let (behaviour, handle, server) = built.map_err(|error| StartError::Config {
             key: "kad",
             reason: error.to_string(),

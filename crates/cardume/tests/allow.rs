@@ -109,3 +109,25 @@ fn a_share_with_a_list_is_for_those_on_it_and_stays_so_as_it_changes() -> anyhow
     ensure!(get(&friend, link, "note")? == 0);
     Ok(())
 }
+
+#[test]
+fn a_relay_with_a_list_keeps_places_for_those_on_it() -> anyhow::Result<()> {
+    let friend_home = quiet()?.start()?;
+    let relay = knows(quiet()?, &friend_home)?
+        .set("nat.relay_server=true")
+        .set("nat.relay_limits.allow=[\"friend\"]")
+        .start()?;
+    let relays = format!("nat.relays=[{:?}]", relay.address(false)?);
+    let (home, _) = friend_home.stop()?;
+    let friend = home.set(relays.clone()).start()?;
+    let stranger = quiet()?.set(relays).start()?;
+    patience::until("a place for who is on the list", || {
+        Ok(friend.json(["net", "relays"])?[0]["state"] == "held")
+    })?;
+    patience::until("none for who is not", || {
+        let denied = relay.json(["status"])?["denied"]["reserve"].as_u64();
+        let place = &stranger.json(["net", "relays"])?[0];
+        Ok(denied > Some(0) && place["state"] != "held" && !place["problem"].is_null())
+    })?;
+    Ok(())
+}

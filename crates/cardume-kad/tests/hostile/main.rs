@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cardume_access::Roll;
 use cardume_kad::{Behaviour, Config, Handle};
 use futures::{StreamExt as _, stream};
 use libp2p_identity::PeerId;
@@ -44,7 +45,9 @@ async fn peer() -> Peer {
     let mut handle = None;
     let mut swarm = Swarm::new_ephemeral_tokio(|key| {
         let local = key.public().to_peer_id();
-        let (kad, built, _) = Config::default().build(local, "test", database).unwrap();
+        let (kad, built, _) = Config::default()
+            .build(local, "test", database, &Roll::default())
+            .unwrap();
         handle = Some(built);
         let identify = libp2p_identify::Config::new("/test/1".into(), key.public());
         Node {

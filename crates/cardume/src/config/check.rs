@@ -294,6 +294,9 @@ fn allows(config: &Config, found: &mut Findings) {
     for (name, share) in &config.share {
         check(&["share", name, "allow"], &share.allow);
     }
+    check(&["kad", "allow"], &config.kad.allow);
+    let relay = &config.nat.relay_limits.allow;
+    check(&["nat", "relay_limits", "allow"], relay);
 }
 
 fn places(config: &Config, found: &mut Findings) {

@@ -464,6 +464,14 @@ fn allow_lists_name_peers_and_groups_that_are_there_or_say_what_may_be_meant() {
     ] {
         assert!(mistake.contains(part), "{mistake}");
     }
+    for (table, key) in [
+        ("kad", "kad.allow"),
+        ("nat.relay_limits", "nat.relay_limits.allow"),
+    ] {
+        let mistake = Situation::with(&format!("{peer}[{table}]\nallow = [\"home\"]\n")).mistake();
+        let start = format!("cardume.toml:5:1: {key}: \"home\" is neither a peer's name nor a peer id");
+        assert!(mistake.starts_with(&start), "{mistake}");
+    }
 }
 
 #[test]
@@ -541,6 +549,8 @@ fn the_example_is_the_default_both_as_it_is_and_with_every_key_taken_in() {
     config.store = default.store.clone();
     config.control = default.control.clone();
     config.origin.ca_file = None;
+    config.kad.allow = None;
+    config.nat.relay_limits.allow = None;
     assert_eq!(config, default);
 }
 
