@@ -174,6 +174,7 @@ fn transport(config: &Config) -> Result<cardume_transport::Options, StartError> 
         },
         traffic: cardume_transport::Traffic::new(&config.network.id),
         trust: Some(config.origin.trust().map_err(bad_authorities)?),
+        screen: None,
     })
 }
 

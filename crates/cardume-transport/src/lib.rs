@@ -12,6 +12,7 @@ mod buffered;
 mod counted;
 mod dns;
 mod quic;
+mod screened;
 mod security;
 mod streams;
 mod tcp;
@@ -30,8 +31,9 @@ use libp2p_core::{
 };
 use libp2p_identity::{Keypair, PeerId};
 
-use self::{counted::Counting, tcp::Tcp};
+use self::{counted::Counting, screened::Screened, tcp::Tcp};
 pub use self::{
+    screened::Screen,
     security::BuildError,
     tls::warm_up,
     traffic::{Bytes, Share, Traffic},
@@ -64,6 +66,9 @@ pub struct Options {
     pub traffic: Traffic,
     /// Whom to believe, behind a name, that it is the web server of a `/wss` address; nobody, if not set.
     pub trust: Option<Arc<rustls::ClientConfig>>,
+    /// Whom to let go before the handshake, of those that come over TCP or QUIC: what comes through relays and web
+    /// servers has their addresses.
+    pub screen: Option<Screen>,
 }
 
 impl From<Timeouts> for Options {
@@ -72,6 +77,7 @@ impl From<Timeouts> for Options {
             timeouts,
             traffic: Traffic::new("main"),
             trust: None,
+            screen: None,
         }
     }
 }
@@ -113,8 +119,9 @@ where
 
 fn direct(key: &Keypair, options: &Options) -> Result<Transport, BuildError> {
     let counting = Counting::new(options.traffic.clone());
-    let streams = streams::build(key, Tcp::new(tcp::config()), &counting)?
-        .or_transport(quic::build(key, &counting)?)
+    let tcp = Screened::new(Tcp::new(tcp::config()), options.screen.clone());
+    let streams = streams::build(key, tcp, &counting)?
+        .or_transport(quic::build(key, &counting, options.screen.clone())?)
         .map(|either, _| either.into_inner());
     // Before the names, which it resolves itself.
     let trust = options.trust.clone().unwrap_or_else(tls::nobody);

@@ -21,7 +21,7 @@ use libp2p_core::{Transport as _, muxing::StreamMuxerBox, transport::Boxed};
 use libp2p_identity::{Keypair, PeerId};
 
 use self::{configs::Configs, transport::Transport};
-use crate::{counted::Counting, tls};
+use crate::{counted::Counting, screened::Screen, tls};
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +51,9 @@ pub(crate) enum Error {
 pub(crate) fn build(
     key: &Keypair,
     counting: &Counting,
+    screen: Option<Screen>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, tls::KeyError> {
-    let transport = Transport::new(Configs::new(key)?);
+    let transport = Transport::new(Configs::new(key)?, screen);
     let counting = counting.clone();
     Ok(transport
         .map(move |(peer, connection), point| (peer, counting.count(peer, &point, connection)))

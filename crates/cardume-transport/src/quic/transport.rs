@@ -23,6 +23,7 @@ use super::{
     punch::{self, Awaited},
     socket,
 };
+use crate::screened::Screen;
 
 /// Handshakes under way from where on a stranger has to show that it is where it says it is.
 const UNPROVEN: usize = 16;
@@ -41,18 +42,20 @@ pub(super) struct Transport {
     dialers: [Option<Endpoint>; 2],
     awaited: Awaited,
     places: Places,
+    screen: Option<Screen>,
     events: VecDeque<Event>,
     waker: Option<Waker>,
 }
 
 impl Transport {
-    pub(super) fn new(configs: Configs) -> Self {
+    pub(super) fn new(configs: Configs, screen: Option<Screen>) -> Self {
         Self {
             configs,
             listeners: Vec::new(),
             dialers: [None, None],
             awaited: Awaited::default(),
             places: Places::default(),
+            screen,
             events: VecDeque::new(),
             waker: None,
         }
@@ -111,7 +114,9 @@ impl Transport {
     /// Answers a first packet, unless there are too many of them.
     fn incoming(&mut self, incoming: Incoming, listener_id: ListenerId, bound: SocketAddr) -> Option<Event> {
         let taken = self.places.taken();
-        if taken >= MOST {
+        let ip = incoming.remote_address().ip();
+        let is_screened = self.screen.as_ref().is_some_and(|screen| screen.turns_away(ip));
+        if taken >= MOST || is_screened {
             incoming.refuse();
             return None;
         }
