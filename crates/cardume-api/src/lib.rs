@@ -14,6 +14,7 @@ mod content;
 mod event;
 mod fetch;
 mod kad;
+mod membership;
 mod nat;
 mod operation;
 mod peer;
@@ -34,6 +35,7 @@ pub use self::{
     event::{Event, PeerChange},
     fetch::{Fetched, NewFetch},
     kad::{Kad, Provider},
+    membership::{MemberCertificate, Membership, Revocations},
     nat::{Mapping, Nat, ObservedAddress, Reachable, Relay, RelayState, TestedAddress, Upnp},
     operation::{Failure, Kind, Operation, Outcome, Phase, Progress, Source, State},
     peer::{BlockedPeer, NewPeer, Path, Peer, PeerDetails, Ping},

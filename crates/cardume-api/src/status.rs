@@ -6,7 +6,7 @@ use multiaddr::Multiaddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{StoreStatus, WantedFetch};
+use crate::{Membership, StoreStatus, WantedFetch};
 
 /// How the node is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -31,6 +31,9 @@ pub struct Status {
     pub peers: u64,
     /// Id of its network.
     pub network: String,
+    /// Who may connect, and what this node has to show.
+    #[serde(default)]
+    pub membership: Membership,
     /// Roots in its store.
     pub roots: u64,
     /// What configuration shares, by name.

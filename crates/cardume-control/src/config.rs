@@ -60,6 +60,8 @@ pub struct Handles {
     pub nat: cardume_nat::Handle,
     /// Points where peers find each other, or a closed handle.
     pub rendezvous: cardume_rendezvous::Handle,
+    /// Who belongs to the network.
+    pub membership: cardume_membership::Handle,
     /// Bytes of content per peer.
     pub transfer: cardume_transfer::Handle,
     /// All bytes, by protocol.

@@ -9,6 +9,8 @@ use libp2p::swarm::{NetworkBehaviour, behaviour::toggle::Toggle};
 pub(crate) struct Behaviour {
     // First: what it denies, the others never see.
     pub(crate) connect: cardume_connect::Behaviour,
+    /// In a network with certificates.
+    pub(crate) membership: Toggle<cardume_membership::Behaviour>,
     pub(crate) mdns: Toggle<cardume_mdns::Behaviour>,
     pub(crate) nat: cardume_nat::Behaviour,
     pub(crate) rendezvous: Toggle<cardume_rendezvous::Behaviour>,

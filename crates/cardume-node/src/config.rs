@@ -64,10 +64,14 @@ impl Config {
     /// When a name could mean two things, or nothing.
     pub fn names(&self) -> Result<Names, NameError> {
         let peers = self.peer.iter();
-        Names::new(peers.map(|(name, peer)| {
+        let names = Names::new(peers.map(|(name, peer)| {
             let groups = peer.groups.iter().map(String::as_str);
             (name.as_str(), peer.id, groups)
-        }))
+        }))?;
+        Ok(match self.network.access {
+            Access::Certified => names.with_certified_groups(),
+            _ => names,
+        })
     }
 }
 

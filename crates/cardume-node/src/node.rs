@@ -76,7 +76,15 @@ impl Node {
     ///
     /// [`StartError`], with what to do about it. Nothing keeps running then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        check_network_id(&config.network.id)?;
+        if !config.network.has_id() {
+            return Err(StartError::Config {
+                key: "network.id",
+                reason: format!(
+                    "{:?} is not 1 to 32 of the characters a-z, 0-9 and -",
+                    config.network.id
+                ),
+            });
+        }
         let config = Arc::new(config);
         let opening = {
             let config = config.clone();
@@ -126,6 +134,7 @@ impl Node {
             kad: wired.kad,
             nat: wired.nat,
             rendezvous: wired.rendezvous,
+            membership: wired.membership,
             transfer: wired.transfer,
             traffic,
             rates: wired.rates.clone(),
@@ -160,6 +169,9 @@ impl Node {
         }
         if let Some(server) = wired.gossipsub_server {
             tasks.spawn("topic validators", server.run());
+        }
+        if let Some(server) = wired.membership_server {
+            tasks.spawn("membership", server.run(turning.clone().cancelled_owned()));
         }
         tasks.spawn("web origins", wired.origin_server.run(work.clone()));
         tasks.spawn("topics", topic_server.run(work.clone()));
@@ -297,16 +309,4 @@ impl Node {
             (None, None) => Ok(()),
         }
     }
-}
-
-/// A network's id stands in protocol names, so it is short and plain.
-fn check_network_id(id: &str) -> Result<(), StartError> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if (1..=32).contains(&id.len()) && id.bytes().all(plain) {
-        return Ok(());
-    }
-    Err(StartError::Config {
-        key: "network.id",
-        reason: format!("{id:?} is not 1 to 32 of the characters a-z, 0-9 and -"),
-    })
 }

@@ -35,6 +35,10 @@ pub(crate) fn build(
     gate: &cardume_membership::Gate,
     behaviour: Behaviour,
 ) -> Result<Swarm<Behaviour>, StartError> {
+    let transport = cardume_transport::Options {
+        screen: gate.screen().map(cardume_transport::Screen::new),
+        ..transport
+    };
     let transport = cardume_transport::build_with_relays(key, transport, relays)
         .map_err(|error| StartError::Identity(error.to_string()))?;
     // Last, over all of them: no behaviour may meet a peer that the gate has not let through.

@@ -17,6 +17,8 @@ pub(crate) struct Wired {
     pub(crate) roll: Roll,
     pub(crate) behaviour: Behaviour,
     pub(crate) gate: cardume_membership::Gate,
+    pub(crate) membership: cardume_membership::Handle,
+    pub(crate) membership_server: Option<cardume_membership::Server>,
     pub(crate) connect: cardume_connect::Handle,
     pub(crate) connect_server: cardume_connect::Server,
     pub(crate) nat: cardume_nat::Handle,
@@ -65,7 +67,14 @@ pub(crate) fn wire(
             key: "connect",
             reason: error.to_string(),
         })?;
-    let gate = cardume_membership::Gate::new(&config.network, config.peer.values().map(|peer| peer.id));
+    let listed = config.peer.values().map(|peer| peer.id);
+    let built = config
+        .network
+        .build(local, listed, roll.clone(), home.join("revocations"));
+    let (gate, members, membership, membership_server) = built.map_err(|error| StartError::Config {
+        key: error.key(),
+        reason: format!("{error}; {}", error.remedy()),
+    })?;
     let mdns = config.mdns.enabled.then(|| config.mdns.build(local)).transpose().unwrap_or_else(|error| {
         tracing::warn!(%error, "no multicast on this host; peers on the local network are not found by themselves");
         None
@@ -119,6 +128,7 @@ pub(crate) fn wire(
     let transport = transport(config)?;
     let behaviour = Behaviour {
         connect: connect_behaviour,
+        membership: members.into(),
         mdns: mdns.into(),
         nat: nat_behaviour,
         rendezvous: rendezvous_behaviour.into(),
@@ -130,6 +140,8 @@ pub(crate) fn wire(
         roll,
         behaviour,
         gate,
+        membership,
+        membership_server,
         connect,
         connect_server,
         nat,

@@ -2,7 +2,7 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use axum::{extract::State, http::header, response::IntoResponse};
-use cardume_api::{Rates, WantedState};
+use cardume_api::{Membership, Rates, WantedState};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Shared, on_disk};
@@ -100,6 +100,7 @@ async fn metrics(State(state): State<Shared>) -> impl IntoResponse {
     }
     denied(&mut text, &status.denied);
     rates(&mut text, &status.rates);
+    membership(&mut text, &status.membership);
     topics(&mut text, &state.handles.topics);
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
@@ -187,6 +188,34 @@ fn topics(text: &mut Exposition, topics: &cardume_topic::Handle) {
                 &[("kind", kind), ("fate", "lost")],
                 of_kind().map(|one| one.lost).sum(),
             );
+    }
+}
+
+/// Who was not let in, and how long this node will be.
+fn membership(text: &mut Exposition, membership: &Membership) {
+    let refused = text.family(
+        "refused_connections_total",
+        "counter",
+        "Connections that the gate of a closed network did not let in, by reason; reasons that nobody was are left out.",
+    );
+    for (reason, count) in &membership.refused {
+        refused.sample(&[("reason", reason)], *count);
+    }
+    if let Some(certificate) = &membership.certificate {
+        text.family(
+            "certificate_expires_timestamp_seconds",
+            "gauge",
+            "When the certificate of this node expires, in seconds since 1970.",
+        )
+        .sample(&[], certificate.until);
+    }
+    let lists = text.family(
+        "revocations",
+        "gauge",
+        "Certificates and peers that are revoked, by authority.",
+    );
+    for list in &membership.revocations {
+        lists.sample(&[("authority", &list.authority)], list.entries);
     }
 }
 

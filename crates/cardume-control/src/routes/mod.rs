@@ -6,6 +6,7 @@ mod fetches;
 mod files;
 mod health;
 mod kad;
+mod membership;
 mod metrics;
 mod nat;
 mod node;

@@ -33,6 +33,7 @@ impl Parts {
             external: addresses.external,
             peers: peers.unwrap_or_default(),
             network: self.node.network.clone(),
+            membership: super::membership::told(&self.handles.membership),
             roots: usage.unwrap_or_default(),
             shares: self.handles.shares.states().into_iter().map(share).collect(),
             denied: Action::ALL

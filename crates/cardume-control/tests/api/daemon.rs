@@ -55,6 +55,14 @@ impl Daemon {
         let (rates, keeper) = cardume_transfer::rates::Config::default().build();
         let (_, transfer, inbound) = cardume_transfer::Config::default().build("test", rates.clone());
         let kad = cardume_kad::Handle::closed();
+        let (_, _, membership, _) = cardume_membership::Config::default()
+            .build(
+                local,
+                [],
+                cardume_access::Roll::default(),
+                home.join("revocations"),
+            )
+            .unwrap();
         let (exchange, exchange_server) = cardume_exchange::Config::default().build(
             store.clone(),
             transfer.clone(),
@@ -84,6 +92,7 @@ impl Daemon {
             nat: cardume_nat::Handle::closed(),
             rendezvous: cardume_rendezvous::Handle::closed(),
             traffic: cardume_transport::Traffic::new("main"),
+            membership,
             transfer,
             rates,
             exchange,

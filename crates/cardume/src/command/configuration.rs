@@ -1,12 +1,12 @@
 //! `cardume config`: the configuration.
 use std::{collections::BTreeMap, path::Path};
 
-use cardume_node::Config;
+use cardume_node::{Config, identity};
 use clap::Subcommand;
 use figment::value::Value;
 
 use crate::{
-    config::{Chain, EXAMPLE},
+    config::{Chain, EXAMPLE, Mistake, Mistakes, Place},
     daemon,
     failure::{Ended, status},
     reach::Reach,
@@ -49,7 +49,11 @@ pub(super) fn run(reach: Reach<'_>, command: Command) -> anyhow::Result<()> {
 }
 
 fn check(reach: Reach<'_>) -> anyhow::Result<()> {
-    match reach.chain() {
+    let checked = reach.chain().and_then(|chain| match papers(reach, &chain) {
+        mistakes if mistakes.is_empty() => Ok(chain),
+        mistakes => Err(Mistakes(mistakes)),
+    });
+    match checked {
         Ok(chain) => {
             let value = serde_json::json!({ "valid": true, "files": chain.files, "mistakes": [] });
             reach.out.either(&value, || match chain.files.as_slice() {
@@ -70,6 +74,34 @@ fn check(reach: Reach<'_>) -> anyhow::Result<()> {
         }
         Err(mistakes) => Err(mistakes.into()),
     }
+}
+
+/// What is wrong with keys and certificate of a closed network, which are in files of their own.
+fn papers(reach: Reach<'_>, chain: &Chain) -> Vec<Mistake> {
+    let place = |key: &str| {
+        let path: Vec<_> = key.split('.').map(str::to_owned).collect();
+        let value = chain.values.get(&path);
+        value.map_or(Place::Default, |(_, place)| place.clone())
+    };
+    let mut network = chain.config.network.clone();
+    match daemon::certificate_file(&chain.config, reach.environment) {
+        Ok(path) => network.certificate_file = path.map(|path| path.to_string_lossy().into_owned()),
+        Err(ended) => return vec![Mistake::new(place("network.certificate_file"), ended.message)],
+    }
+    let key_file = daemon::key_file(&chain.config, reach.environment).ok().flatten();
+    let key_file =
+        key_file.unwrap_or_else(|| daemon::data_dir(&chain.config, reach.environment).join("identity.key"));
+    // Without a key, or one that this user can read, whose certificate it is stays open.
+    let local = identity::load(&key_file)
+        .ok()
+        .map(|key| key.public().to_peer_id());
+    let mistakes = network.check(local).into_iter();
+    mistakes
+        .map(|error| {
+            let reason = format!("{}: {error}", error.key());
+            Mistake::new(place(error.key()), reason).hint(Some(error.remedy()))
+        })
+        .collect()
 }
 
 fn show(reach: Reach<'_>, origin: bool) -> anyhow::Result<()> {

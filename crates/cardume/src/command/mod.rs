@@ -8,6 +8,7 @@ mod file;
 mod get;
 mod kad;
 mod key;
+mod member;
 mod net;
 mod node;
 mod peer;
@@ -62,9 +63,12 @@ pub(crate) enum Command {
     /// The configuration
     #[command(subcommand)]
     Config(configuration::Command),
-    /// The node's private key
+    /// Private keys: of the node, and of an authority
     #[command(subcommand)]
     Key(key::Command),
+    /// Members of a closed network
+    #[command(subcommand)]
+    Member(member::Command),
     /// Print completions for a shell
     Completions(documents::CompletionsOptions),
     /// Write the manual pages
@@ -99,6 +103,7 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, out: &Out) ->
         Command::Topic(command) => in_runtime(topic::run(reach, command)),
         Command::Config(command) => configuration::run(reach, command),
         Command::Key(command) => key::run(reach, command),
+        Command::Member(command) => member::run(reach, command),
         Command::Completions(options) => documents::completions(&options, out),
         Command::Man(options) => documents::man(&options, out),
         Command::Version => documents::version(out),

@@ -1,11 +1,11 @@
 //! `cardume status`, `id` and `stop`
 use std::{
     path::PathBuf,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context;
-use cardume_api::{Client, ClientError, Code, Share, Status, client::Address};
+use cardume_api::{Client, ClientError, Code, Membership, Share, Status, client::Address};
 use clap::Args;
 
 use super::wait;
@@ -102,6 +102,7 @@ fn tell(reach: Reach<'_>, status: &Status) -> anyhow::Result<()> {
         };
         let mut text = format!("peer id     {}\nname        {}\n", status.peer_id, status.name);
         text += &format!("version     {}\nnetwork     {}\n", status.version, status.network);
+        text += &membership(&status.membership);
         text += &format!("up          {}\n", span(Duration::from_secs(status.uptime_s)));
         text += &format!("ready       {}\n", if status.ready { "yes" } else { "no" });
         text += &format!("listening   {}\n", list(&status.listen));
@@ -123,6 +124,37 @@ fn tell(reach: Reach<'_>, status: &Status) -> anyhow::Result<()> {
         text + &format!("data        {}", status.data_dir)
     })?;
     Ok(())
+}
+
+/// How it stands with a network that is not open.
+fn membership(membership: &Membership) -> String {
+    if matches!(membership.access.as_str(), "" | "open") {
+        return String::new();
+    }
+    let refused: u64 = membership.refused.values().sum();
+    let mut text = format!(
+        "access      {}, {} not let in\n",
+        membership.access,
+        count(refused, "connection")
+    );
+    if let Some(certificate) = &membership.certificate {
+        let left = certificate.until.saturating_sub(now());
+        let state = match &certificate.problem {
+            Some(problem) => problem.clone(),
+            None if certificate.expires_soon => "expires soon".into(),
+            None => "good".into(),
+        };
+        let left = span(Duration::from_secs(left));
+        text += &format!("certificate {} {state}, {left} left\n", certificate.serial);
+    }
+    text
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
 
 fn describe(share: &Share) -> String {

@@ -4,6 +4,7 @@ mod topics;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cardume_access::Names;
+use cardume_membership::Authority;
 use cardume_node::{Config, config::Access};
 use multiaddr::{Multiaddr, Protocol};
 
@@ -57,11 +58,11 @@ impl Findings {
 
 fn network(config: &Config, found: &mut Findings) {
     let id = &config.network.id;
-    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if !(1..=32).contains(&id.len()) || !id.chars().all(word) {
+    if !config.network.has_id() {
         let reason = format!("{id:?} is no network id");
         found.add(&["network", "id"], reason, Some("1 to 32 of a-z, 0-9 and -"));
     }
+    papers(config, found);
     if config.network.access == Access::Listed {
         let listed: BTreeSet<_> = config.peer.values().map(|peer| peer.id).collect();
         for address in &config.connect.bootstrap {
@@ -73,6 +74,48 @@ fn network(config: &Config, found: &mut Findings) {
                     Some("give it a [peer.NAME] too"),
                 );
             }
+        }
+    }
+}
+
+/// Keys and certificate of a closed network; what is in their files is looked at by `config check` and the daemon.
+fn papers(config: &Config, found: &mut Findings) {
+    let network = &config.network;
+    for text in network.authorities.iter().filter(|text| !text.starts_with('/')) {
+        if let Err(error) = text.parse::<Authority>() {
+            let hint = "write the key that `cardume key gen --authority` has printed, or the absolute path of a file";
+            found.add(
+                &["network", "authorities"],
+                format!("{text:?}: {error}"),
+                Some(hint),
+            );
+        }
+    }
+    if let Some(path) = &network.certificate_file
+        && !path.starts_with('/')
+        && !path.starts_with("credential:")
+    {
+        let reason = format!("{path:?} is not absolute");
+        let hint = Some("begin it with /, or write credential:NAME");
+        found.add(&["network", "certificate_file"], reason, hint);
+    }
+    if let Some(path) = network
+        .revocations_file
+        .as_ref()
+        .filter(|path| !path.is_absolute())
+    {
+        let reason = format!("{path:?} is not absolute");
+        found.add(&["network", "revocations_file"], reason, Some("begin it with /"));
+    }
+    if network.access == Access::Certified {
+        let reason = "is not set, and network.access is \"certified\"";
+        if network.authorities.is_empty() {
+            let hint = "name the key that `cardume key gen --authority` has printed";
+            found.add(&["network", "authorities"], reason, Some(hint));
+        }
+        if network.certificate_file.is_none() {
+            let hint = "set it to the file that `cardume member sign` has written";
+            found.add(&["network", "certificate_file"], reason, Some(hint));
         }
     }
 }

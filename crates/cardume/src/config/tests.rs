@@ -551,6 +551,8 @@ fn the_example_is_the_default_both_as_it_is_and_with_every_key_taken_in() {
     config.origin.ca_file = None;
     config.kad.allow = None;
     config.nat.relay_limits.allow = None;
+    config.network.certificate_file = None;
+    config.network.revocations_file = None;
     assert_eq!(config, default);
 }
 

@@ -8,7 +8,7 @@ mod process;
 mod run;
 
 pub(crate) use self::{
-    places::{data_dir, key_file, socket},
+    places::{certificate_file, data_dir, key_file, socket},
     run::run,
 };
 

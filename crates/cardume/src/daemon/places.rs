@@ -40,14 +40,31 @@ pub(super) fn in_data_dir(data_dir: &Path) -> PathBuf {
 /// # Errors
 /// When there is no such credential.
 pub(crate) fn key_file(config: &Config, environment: &Environment) -> Result<Option<PathBuf>, Ended> {
-    let Some(configured) = &config.identity.key_file else {
+    file(
+        config.identity.key_file.as_deref(),
+        "identity.key_file",
+        environment,
+    )
+}
+
+/// The configured certificate of a member, likewise.
+///
+/// # Errors
+/// When there is no such credential.
+pub(crate) fn certificate_file(config: &Config, environment: &Environment) -> Result<Option<PathBuf>, Ended> {
+    let configured = config.network.certificate_file.as_deref();
+    file(configured, "network.certificate_file", environment)
+}
+
+fn file(configured: Option<&str>, key: &str, environment: &Environment) -> Result<Option<PathBuf>, Ended> {
+    let Some(configured) = configured else {
         return Ok(None);
     };
     let Some(name) = configured.strip_prefix("credential:") else {
         return Ok(Some(absolute(Path::new(configured))));
     };
     let bad = |reason: &str| {
-        let message = format!("identity.key_file: {reason} for the credential {name:?}");
+        let message = format!("{key}: {reason} for the credential {name:?}");
         Ended::new(status::BAD_CONFIG, message)
     };
     if name.is_empty() || name.contains('/') || name.starts_with('.') {

@@ -37,6 +37,9 @@ pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
     let key_file = places::key_file(&config, reach.environment)
         .map_err(|ended| located(ended, "identity.key_file", &chain.values))?;
     config.identity.key_file = key_file.map(|path| path.to_string_lossy().into_owned());
+    let certificate = places::certificate_file(&config, reach.environment)
+        .map_err(|ended| located(ended, "network.certificate_file", &chain.values))?;
+    config.network.certificate_file = certificate.map(|path| path.to_string_lossy().into_owned());
     let socket = places::socket(&config, reach.environment, &data_dir);
     config.control.listen = Some(format!("unix:{}", socket.display()));
     config.node.data_dir = Some(data_dir);

@@ -5,6 +5,7 @@
 mod bundle;
 mod content;
 mod firewall;
+mod member;
 mod network;
 mod peers;
 mod places;
@@ -120,6 +121,7 @@ pub(crate) async fn run(reach: Reach<'_>, options: Options) -> anyhow::Result<()
     findings.extend(system::look(&patient));
     findings.extend(network::look(&patient));
     findings.extend(network::reachability(&patient).await);
+    findings.extend(member::look(&patient));
     findings.extend(firewall::look(&patient));
     findings.extend(peers::look(reach, &patient).await);
     findings.extend(content::look(&patient).await);
@@ -210,6 +212,9 @@ async fn admit(reach: Reach<'_>, findings: &mut Vec<Finding>) -> Patient {
         ));
         None
     });
+    if let Ok(Some(path)) = crate::daemon::certificate_file(&config, reach.environment) {
+        config.network.certificate_file = Some(path.to_string_lossy().into_owned());
+    }
     Patient {
         key_file: key_file.unwrap_or_else(|| data_dir.join("identity.key")),
         config,
