@@ -21,6 +21,13 @@ pub(crate) type Gossipsub = (
 
 /// Builds the protocol, unless it is switched off.
 pub(crate) fn gossipsub(config: &Config, key: &Keypair, roll: &Roll) -> Result<Gossipsub, StartError> {
+    let mut mistakes = config.topic.iter().flat_map(|(name, topic)| {
+        let found = topic.mistakes(name).into_iter();
+        found.map(move |mistake| format!("{name}.{}: {}", mistake.path.join("."), mistake.reason))
+    });
+    if let Some(reason) = mistakes.next() {
+        return Err(StartError::Config { key: "topic", reason });
+    }
     if !config.gossipsub.enabled {
         return Ok((None, cardume_gossipsub::Handle::closed(), None));
     }
