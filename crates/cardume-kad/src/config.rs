@@ -12,6 +12,7 @@ use crate::{
     driver::Kad,
     inner::{Inner, Speakers},
     journal,
+    judge::Judge,
     records::{Limits, Records},
     tell::Teller,
 };
@@ -119,7 +120,7 @@ pub enum BuildError {
 
 impl Config {
     /// Builds the DHT of `network` for the peer `local`, with what an earlier run kept in `database`; `roll` says who is
-    /// meant by `allow`.
+    /// meant by `allow`, `judge` knows which values are true.
     ///
     /// Reads the tables at once: call it where blocking is allowed. `enabled` is for the caller to look at.
     ///
@@ -131,6 +132,7 @@ impl Config {
         network: &str,
         database: Arc<redb::Database>,
         roll: &Roll,
+        judge: Arc<dyn Judge>,
     ) -> Result<(Behaviour, Handle, Server), BuildError> {
         self.check()?;
         let allow = self.allow.as_ref();
@@ -142,7 +144,7 @@ impl Config {
         };
         let stored = disk::load(&database, limits)?;
         let (journal, server) = journal::open(database, stored.stale);
-        let mut records = Records::new(local, limits, journal);
+        let mut records = Records::new(local, limits, journal, judge);
         records.restore(stored.values, stored.providers);
         let name = StreamProtocol::try_from_owned(format!("/cardume/{network}/kad/1"))
             .expect("the name begins with a slash");

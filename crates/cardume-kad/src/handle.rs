@@ -64,6 +64,9 @@ pub enum KadError {
     /// Time ran out with no answer.
     #[error("the lookup timed out")]
     TimedOut,
+    /// A better value of a key whose values are judged is here already.
+    #[error("a newer value is known")]
+    Outdated,
     /// What was asked breaks a limit.
     #[error("{0}")]
     Refused(String),
@@ -134,9 +137,9 @@ impl Handle {
         self.lookup(|reply| Lookup::Find(peer, reply)).await
     }
 
-    /// Looks up the value of `key`: the one most peers agree on.
+    /// Looks up the value of `key`: the one most peers agree on, or the best where a [`Judge`](crate::Judge) knows it.
     ///
-    /// Values are not signed: whoever reads one must be able to tell whether it is true.
+    /// Other values are not signed: whoever reads one must be able to tell whether it is true.
     ///
     /// # Errors
     /// [`KadError::NoPeers`], [`KadError::NotFound`], [`KadError::TimedOut`].
@@ -153,7 +156,8 @@ impl Handle {
     /// Done when at least one other peer has taken it.
     ///
     /// # Errors
-    /// [`KadError::Refused`] when key or value are too large, [`KadError::NoPeers`], [`KadError::TimedOut`].
+    /// [`KadError::Refused`] when key or value are too large, or the value is judged to be untrue;
+    /// [`KadError::Outdated`], [`KadError::NoPeers`], [`KadError::TimedOut`].
     ///
     /// # Cancel safety
     /// Dropping the future may or may not have put the value.

@@ -13,6 +13,8 @@
 //!   for how long.
 //! * **The swarm task never touches the disk.** Rows are written behind by [`Server::run`]; a row lost on
 //!   the way costs a lookup its answer, never a wrong one.
+//! * **A value that is judged is true**: it is neither kept nor handed out before its [`Judge`] has said so, and an
+//!   older one never takes the place of a newer one.
 //! * **A routing table is hard to own**: public addresses are admitted at most three to a subnet.
 
 mod address;
@@ -25,6 +27,7 @@ mod found;
 mod handle;
 mod inner;
 mod journal;
+mod judge;
 mod ledger;
 mod lookups;
 mod reach;
@@ -37,6 +40,7 @@ pub use self::{
     disk::LoadError,
     handle::{Handle, KadError, Provider, Status},
     journal::Server,
+    judge::{Judge, Nothing},
 };
 
 /// What the node's swarm carries: the DHT behind its mailbox.

@@ -18,6 +18,8 @@ use crate::{
     found::{Providers, addresses, append},
     handle::{KadError, Provider},
     inner::Dht,
+    judge,
+    records::Refused,
     routing::{Routing, table_size},
 };
 
@@ -40,7 +42,7 @@ pub(crate) struct Lookups {
 enum Running {
     Providers(Providers),
     Find(PeerId, Reply<Vec<Provider>>),
-    Get(Vec<(Vec<u8>, usize)>, Reply<Vec<u8>>),
+    Get(Key, Vec<(Vec<u8>, usize)>, Reply<Vec<u8>>),
     Put(Reply<()>),
 }
 
@@ -116,13 +118,20 @@ impl Lookups {
                     let _ = reply.send(Err(KadError::NoPeers));
                     return;
                 }
-                (dht.get_record(key), Running::Get(Vec::new(), reply))
+                (dht.get_record(key.clone()), Running::Get(key, Vec::new(), reply))
             }
             Lookup::Put(_, _, reply) if alone => {
                 let _ = reply.send(Err(KadError::NoPeers));
                 return;
             }
             Lookup::Put(key, value, reply) => {
+                if let Err(refused) = dht.store_mut().check_own(&Key::new(&key), &value) {
+                    let _ = reply.send(Err(match refused {
+                        Refused::Older => KadError::Outdated,
+                        refused => KadError::Refused(format!("the value is refused: {refused}")),
+                    }));
+                    return;
+                }
                 let mut record = Record::new(key, value);
                 record.expires = Some(Instant::now() + TTL);
                 // All of the closest are told; that one of them has it is enough to say so.
@@ -153,7 +162,10 @@ impl Lookups {
                     lookup.on_found(dht, routing, &self.local, found);
                     false
                 }
-                (Some(Running::Get(votes, _)), QueryResult::GetRecord(Ok(found))) => on_value(votes, found),
+                (Some(Running::Get(key, votes, _)), QueryResult::GetRecord(Ok(found))) => {
+                    // Where values are judged one peer may know more than all others.
+                    on_value(votes, found) && !dht.store_mut().judge().knows(key.as_ref())
+                }
                 _ => false,
             };
             if done && let Some(mut query) = dht.query_mut(&id) {
@@ -175,7 +187,7 @@ impl Lookups {
                 }
                 let _ = reply.send(found);
             }
-            (Some(Running::Get(mut votes, reply)), QueryResult::GetRecord(result)) => {
+            (Some(Running::Get(key, mut votes, reply)), QueryResult::GetRecord(result)) => {
                 let timed_out = matches!(result, Err(GetRecordError::Timeout { .. }));
                 if let Ok(found) = result {
                     on_value(&mut votes, found);
@@ -185,7 +197,13 @@ impl Lookups {
                 } else {
                     KadError::NotFound
                 };
-                let _ = reply.send(most_agreed(votes).ok_or(nothing));
+                let judge = dht.store_mut().judge();
+                let found = if judge.knows(key.as_ref()) {
+                    judge::best(&*judge, key.as_ref(), votes.iter().map(|(value, _)| value)).cloned()
+                } else {
+                    most_agreed(votes)
+                };
+                let _ = reply.send(found.ok_or(nothing));
             }
             (Some(Running::Put(reply)), QueryResult::PutRecord(result)) => {
                 let _ = reply.send(put(result));
@@ -200,7 +218,7 @@ impl Running {
         match self {
             Self::Providers(lookup) => lookup.poll_gone(cx),
             Self::Find(_, reply) => reply.poll_closed(cx),
-            Self::Get(_, reply) => reply.poll_closed(cx),
+            Self::Get(_, _, reply) => reply.poll_closed(cx),
             Self::Put(reply) => reply.poll_closed(cx),
         }
     }

@@ -1,7 +1,9 @@
 //! What is kept here: ours without asking, others' within bounds.
 use std::{
     borrow::Cow,
+    cmp::Ordering,
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Instant,
 };
 
@@ -18,6 +20,7 @@ pub(crate) use self::announced::{Announcement, MAX_ADDRESSES};
 use crate::{
     config::{MAX_KEY, MAX_VALUE, TTL},
     journal::{Change, Journal},
+    judge::{self, Judge},
     ledger::{Ledger, Source},
 };
 
@@ -35,6 +38,13 @@ const SOURCE_PART: usize = 4;
 /// Bytes of others' values in all: replication copies every value once an hour.
 const MAX_VALUE_BYTES: usize = 16 << 20;
 
+/// Untrue values of a peer, between two sweeps, after which no more of it are judged: each costs the swarm's task a
+/// signature.
+const MAX_UNTRUE: u32 = 8;
+
+/// Peers whose untrue values are counted; more are there only when somebody makes up names.
+const MAX_LIARS: usize = 1024;
+
 /// How much is kept for others.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -49,6 +59,12 @@ pub(crate) enum Refused {
     Ours,
     #[error("it is too large")]
     TooLarge,
+    #[error("it is not true")]
+    Untrue,
+    #[error("its source has brought too many that are not true")]
+    Liar,
+    #[error("a newer one is here")]
+    Older,
     #[error("it has expired")]
     Expired,
     #[error("its source has its share")]
@@ -67,7 +83,6 @@ pub(crate) struct Held {
 }
 
 /// The store of one node.
-#[derive(Debug)]
 pub struct Records {
     local: PeerId,
     limits: Limits,
@@ -80,10 +95,13 @@ pub struct Records {
     journal: Journal,
     /// Others are told addresses that reach as far.
     shown: Scope,
+    judge: Arc<dyn Judge>,
+    /// Untrue values since the last sweep, by who brought them.
+    untrue: HashMap<PeerId, u32>,
 }
 
 impl Records {
-    pub(crate) fn new(local: PeerId, limits: Limits, journal: Journal) -> Self {
+    pub(crate) fn new(local: PeerId, limits: Limits, journal: Journal, judge: Arc<dyn Judge>) -> Self {
         Self {
             local,
             limits,
@@ -95,7 +113,14 @@ impl Records {
             announced: Announced::new(local, limits.providers),
             journal,
             shown: Scope::Host,
+            judge,
+            untrue: HashMap::new(),
         }
+    }
+
+    /// Who judges values.
+    pub(crate) fn judge(&self) -> Arc<dyn Judge> {
+        self.judge.clone()
     }
 
     /// Takes in what an earlier run kept, by the same rules as when it came; nothing of it is written again.
@@ -179,18 +204,69 @@ impl Records {
             .offer(Announcement { record, range }, &mut self.journal)
     }
 
-    /// Takes a value that `source` brought, if there is room for it; the latest one wins.
+    /// Whether a value may be put in the place of what is here: one that is judged only if it is true, and better.
+    fn check(&self, key: &Key, value: &[u8]) -> std::result::Result<(), Refused> {
+        if !self.judge.knows(key.as_ref()) {
+            return Ok(());
+        }
+        let rank = self.judge.rank(key.as_ref(), value).ok_or(Refused::Untrue)?;
+        let here = self.get(key);
+        let is_older = here.is_some_and(|here| {
+            judge::compare(&*self.judge, key.as_ref(), (rank, value), &here.value) == Ordering::Less
+        });
+        if is_older { Err(Refused::Older) } else { Ok(()) }
+    }
+
+    /// Checks a value of our own before it is put.
+    pub(crate) fn check_own(&self, key: &Key, value: &[u8]) -> std::result::Result<(), Refused> {
+        self.check(key, value)
+    }
+
+    /// The same of a value that a peer brought. What is here already is not judged again.
+    fn check_of(&mut self, peer: PeerId, record: &Record) -> std::result::Result<(), Refused> {
+        let ours = self.put.get(&record.key);
+        if !self.judge.knows(record.key.as_ref()) {
+            return if ours.is_some() {
+                Err(Refused::Ours)
+            } else {
+                Ok(())
+            };
+        }
+        let held = self.values.get(&record.key).map(|held| &held.record);
+        match ours.or(held) {
+            Some(here) if here.value == record.value => {
+                return if ours.is_some() {
+                    Err(Refused::Ours)
+                } else {
+                    Ok(())
+                };
+            }
+            _ if self.untrue.get(&peer).is_some_and(|count| *count >= MAX_UNTRUE) => {
+                return Err(Refused::Liar);
+            }
+            _ => {}
+        }
+        let checked = self.check(&record.key, &record.value);
+        if checked == Err(Refused::Untrue) {
+            if self.untrue.len() >= MAX_LIARS {
+                self.untrue.clear();
+            }
+            *self.untrue.entry(peer).or_default() += 1;
+        }
+        checked
+    }
+
+    /// Takes a value that `source` brought, if there is room for it; the latest one wins, or the best where values are
+    /// judged.
     pub(crate) fn offer_value(
         &mut self,
         source: Source,
         mut record: Record,
     ) -> std::result::Result<(), Refused> {
-        if self.put.contains_key(&record.key) {
-            return Err(Refused::Ours);
-        }
         if record.key.as_ref().len() > MAX_KEY || record.value.len() > MAX_VALUE {
             return Err(Refused::TooLarge);
         }
+        self.check_of(source.peer, &record)?;
         record.expires = Some(clamp(record.expires)?);
         let replaces = self.values.get(&record.key).map(|held| held.source);
         let limit = self.limits.records;
@@ -201,6 +277,8 @@ impl Records {
         }
         let key = record.key.clone();
         self.drop_value(&key);
+        // Ours only where a better one has come.
+        self.put.remove(&key);
         while self.value_shares.len() >= self.limits.records
             || self.value_bytes + record.value.len() > MAX_VALUE_BYTES
         {
@@ -219,8 +297,9 @@ impl Records {
         Ok(())
     }
 
-    /// Forgets what has expired by `now`.
+    /// Forgets what has expired by `now`, and who has lied.
     pub(crate) fn expire(&mut self, now: Instant) {
+        self.untrue.clear();
         let values: Vec<_> = self
             .values
             .values()

@@ -4,7 +4,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use cardume_access::{Action, Roll};
-use cardume_kad::{Behaviour, Config, Handle, KadError, Mode, Provider};
+use cardume_kad::{Behaviour, Config, Handle, Judge, KadError, Mode, Nothing, Provider};
 use futures::StreamExt as _;
 use libp2p_identity::PeerId;
 use libp2p_swarm::{NetworkBehaviour, Swarm};
@@ -43,11 +43,21 @@ async fn peer_of(network: &str, dir: TempDir, config: Config) -> Peer {
 }
 
 async fn peer_with(network: &str, dir: TempDir, config: Config, roll: &Roll) -> Peer {
+    peer_judging(network, dir, config, roll, Arc::new(Nothing)).await
+}
+
+async fn peer_judging(
+    network: &str,
+    dir: TempDir,
+    config: Config,
+    roll: &Roll,
+    judge: Arc<dyn Judge>,
+) -> Peer {
     let database = Arc::new(Database::create(dir.path().join("db")).unwrap());
     let mut built = None;
     let mut swarm = Swarm::new_ephemeral_tokio(|key| {
         let (kad, handle, server) = config
-            .build(key.public().to_peer_id(), network, database, roll)
+            .build(key.public().to_peer_id(), network, database, roll, judge)
             .unwrap();
         built = Some((handle, server));
         let identify = libp2p_identify::Config::new("/test/1".into(), key.public());
@@ -437,4 +447,56 @@ async fn two_networks_never_mix() {
     .await;
     assert_eq!(first.status().await.unwrap().peers, 0);
     assert!(second.find_peer(first_id).await.is_err());
+}
+
+/// Values of every key count what their first byte says, and are untrue if that is 0.
+struct FirstByte;
+
+impl Judge for FirstByte {
+    fn knows(&self, _: &[u8]) -> bool {
+        true
+    }
+
+    fn rank(&self, _: &[u8], value: &[u8]) -> Option<u64> {
+        value.first().copied().filter(|rank| *rank > 0).map(u64::from)
+    }
+}
+
+#[tokio::test]
+async fn where_values_are_judged_the_best_is_found_whatever_most_peers_say() {
+    let judging = || {
+        peer_judging(
+            "test",
+            tempfile::tempdir().unwrap(),
+            Config::default(),
+            &Roll::default(),
+            Arc::new(FirstByte),
+        )
+    };
+    let first = judging().await;
+    let mut second = judging().await;
+    // Takes, keeps and tells whatever it is told.
+    let mut gullible = peer(Config::default()).await;
+    second.knows(&first);
+    gullible.knows(&first);
+    gullible.knows(&second);
+    let kads = [first.run(), second.run(), gullible.run()];
+    for kad in &kads {
+        has_peers(kad, 2).await;
+    }
+    let [first, second, gullible] = kads;
+    let key = || b"key".to_vec();
+    soon(first.put(key(), vec![2, 1])).await.unwrap();
+    // Older, untrue: both are refused by those who judge, and stay where nobody does.
+    for worse in [vec![1, 9], vec![0, 9]] {
+        let _ = soon(gullible.put(key(), worse)).await;
+        assert_eq!(soon(second.get(key())).await.unwrap(), [2, 1]);
+    }
+    let older = soon(second.put(key(), vec![1])).await;
+    assert!(matches!(older, Err(KadError::Outdated)), "{older:?}");
+    let untrue = soon(second.put(key(), vec![0])).await;
+    assert!(matches!(untrue, Err(KadError::Refused(_))), "{untrue:?}");
+    // Ours too gives way to a better one.
+    soon(second.put(key(), vec![3])).await.unwrap();
+    assert_eq!(soon(first.get(key())).await.unwrap(), [3]);
 }

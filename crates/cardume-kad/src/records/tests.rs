@@ -7,7 +7,8 @@ pub(crate) fn records(records: usize, providers: usize) -> Records {
     let dir = tempfile::tempdir().unwrap();
     let database = redb::Database::create(dir.path().join("db")).unwrap();
     let (journal, _server) = journal::open(database.into(), Vec::new());
-    Records::new(PeerId::random(), Limits { records, providers }, journal)
+    let limits = Limits { records, providers };
+    Records::new(PeerId::random(), limits, journal, Arc::new(crate::Nothing))
 }
 
 fn near(peer: PeerId) -> Source {
@@ -214,4 +215,57 @@ fn others_are_told_addresses_that_mean_something_where_they_are() {
         assert_eq!(records.providers(&key)[0].addresses.len(), told, "{scope:?}");
         assert_eq!(records.announced(&key).next().unwrap().addresses.len(), 3);
     }
+}
+
+/// Values of keys that begin with `n` are true if they begin with `t`; the second byte counts.
+struct Numbers;
+
+impl Judge for Numbers {
+    fn knows(&self, key: &[u8]) -> bool {
+        key.starts_with(b"n")
+    }
+
+    fn rank(&self, _: &[u8], value: &[u8]) -> Option<u64> {
+        match value {
+            [b't', rank, ..] => Some((*rank).into()),
+            _ => None,
+        }
+    }
+}
+
+#[test]
+fn of_a_judged_key_the_best_true_value_stays_even_against_our_own() {
+    let mut records = records(128, 128);
+    records.judge = Arc::new(Numbers);
+    let (honest, liar) = (near(PeerId::random()), near(PeerId::random()));
+    let here = |records: &Records| records.get(&Key::new(b"n")).unwrap().value.clone();
+    records.offer_value(honest, value(b"n", b"t5")).unwrap();
+    for (bytes, refused) in [(&b"x9"[..], Refused::Untrue), (b"t4", Refused::Older)] {
+        assert_eq!(records.offer_value(liar, value(b"n", bytes)), Err(refused));
+    }
+    // Of equals the greater one, whoever comes first; and the same again keeps it alive.
+    records.offer_value(honest, value(b"n", b"t5b")).unwrap();
+    assert_eq!(
+        records.offer_value(honest, value(b"n", b"t5a")),
+        Err(Refused::Older)
+    );
+    records.offer_value(honest, value(b"n", b"t5b")).unwrap();
+    assert_eq!(here(&records), b"t5b");
+    assert_eq!(records.check_own(&Key::new(b"n"), b"t5"), Err(Refused::Older));
+    records.put(value(b"n", b"t6")).unwrap();
+    assert_eq!(
+        records.offer_value(honest, value(b"n", b"t6")),
+        Err(Refused::Ours)
+    );
+    records.offer_value(honest, value(b"n", b"t7")).unwrap();
+    assert_eq!(here(&records), b"t7");
+    assert_eq!(records.put.len() + records.values.len(), 1);
+    // Who lies is soon not heard any more, and others are.
+    while records.offer_value(liar, value(b"n", b"x")) != Err(Refused::Liar) {}
+    assert_eq!(records.offer_value(liar, value(b"n", b"t8")), Err(Refused::Liar));
+    records.offer_value(honest, value(b"n", b"t8")).unwrap();
+    records.expire(Instant::now());
+    records.offer_value(liar, value(b"n", b"t9")).unwrap();
+    // Other keys mean nothing.
+    records.offer_value(liar, value(b"other", b"x")).unwrap();
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use cardume_access::Roll;
-use cardume_kad::{Behaviour, Config, Handle};
+use cardume_kad::{Behaviour, Config, Handle, Nothing};
 use futures::{StreamExt as _, stream};
 use libp2p_identity::PeerId;
 use libp2p_swarm::{NetworkBehaviour, Swarm};
@@ -46,7 +46,7 @@ async fn peer() -> Peer {
     let mut swarm = Swarm::new_ephemeral_tokio(|key| {
         let local = key.public().to_peer_id();
         let (kad, built, _) = Config::default()
-            .build(local, "test", database, &Roll::default())
+            .build(local, "test", database, &Roll::default(), Arc::new(Nothing))
             .unwrap();
         handle = Some(built);
         let identify = libp2p_identify::Config::new("/test/1".into(), key.public());
