@@ -123,6 +123,7 @@ impl Row {
                 .iter()
                 .filter_map(|origin| origin.parse().ok())
                 .collect(),
+            link_within: None,
             only: self.only,
             name: self.name,
             deadline: Some(PATIENCE),

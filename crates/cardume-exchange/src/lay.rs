@@ -9,7 +9,7 @@ use std::{
 
 use cardume_content::{Hash, PIECE};
 use cardume_store::{
-    Fetch, Presence, Store, Target, WriteError,
+    Fetch, Linked, Presence, Store, Target, WriteError,
     place::{Place, PlaceError},
 };
 
@@ -27,6 +27,8 @@ const MAX_REREAD: u64 = 64 << 20;
 pub(crate) enum Here {
     /// The store has it.
     Held,
+    /// A file that the store has got its name here as well.
+    Linked(Linked),
     /// An earlier try has left it.
     Resumed(Fetch),
 }
@@ -35,6 +37,7 @@ pub(crate) enum Here {
 pub(crate) fn take(
     store: &Store,
     site: Option<&Site>,
+    link_within: Option<&Path>,
     wanted: Wanted,
 ) -> Result<(Wanted, Option<Here>), FetchError> {
     let hash = wanted.first.cid.hash();
@@ -45,8 +48,8 @@ pub(crate) fn take(
                 "{path:?} is said to have {said} bytes, but has {size}"
             )));
         }
-        match copy_held(store, site, &wanted) {
-            Ok(()) => return Ok((wanted, Some(Here::Held))),
+        match copy_held(store, site, link_within, &wanted) {
+            Ok(linked) => return Ok((wanted, Some(linked.map_or(Here::Held, Here::Linked)))),
             // It changed or is damaged: others may have it.
             Err(CopyError::Store(WriteError::Read(error))) => {
                 tracing::debug!(%hash, %error, "held content cannot be copied and is fetched");
@@ -76,19 +79,32 @@ pub(crate) fn goal(site: &Site, file: &File) -> Goal {
     }
 }
 
-fn copy_held(store: &Store, site: Option<&Site>, wanted: &Wanted) -> Result<(), CopyError> {
-    let Some(site) = site else { return Ok(()) };
+/// Lays out a blob that the store has; how, if its first file is linked and not copied.
+fn copy_held(
+    store: &Store,
+    site: Option<&Site>,
+    link_within: Option<&Path>,
+    wanted: &Wanted,
+) -> Result<Option<Linked>, CopyError> {
+    let Some(site) = site else { return Ok(None) };
     let mut place = site.lock();
-    for file in std::iter::once(&wanted.first).chain(&wanted.others) {
-        let copy = |path: &Path| {
-            store
-                .copy_to(file.cid.hash(), path)
-                .map(|_| ())
-                .map_err(CopyError::Store)
+    let mut lay = |file: &File| {
+        let hash = file.cid.hash();
+        let make = |path: &Path| {
+            if let Some(within) = link_within
+                && let Some(linked) = store.link_to(hash, within, path, file.executable)?
+            {
+                return Ok(Some(linked));
+            }
+            store.copy_to(hash, path).map(|_| None).map_err(CopyError::Store)
         };
-        place.make_file_with(&names(&file.path), file.executable, copy)?;
+        place.make_linked_with(&names(&file.path), file.executable, make)
+    };
+    let linked = lay(&wanted.first)?;
+    for other in &wanted.others {
+        lay(other)?;
     }
-    Ok(())
+    Ok(linked)
 }
 
 /// Puts a complete blob wherever it is wanted besides where it was fetched to.
@@ -148,6 +164,7 @@ pub(crate) fn down(
     place: Option<Place>,
     symlinks: &[(Arc<str>, String)],
     complete: &[(Hash, u64, Arc<str>)],
+    linked: Vec<(Linked, Arc<str>)>,
     open: Vec<Fetch>,
 ) -> Result<Option<PathBuf>, FetchError> {
     let Some(mut place) = place else { return Ok(None) };
@@ -168,12 +185,21 @@ pub(crate) fn down(
         (*hash, *size, target)
     });
     let targets: Vec<_> = targets.collect();
+    let linked = linked
+        .into_iter()
+        .map(|(linked, path)| (linked, place.below_path(&names(&path))));
+    let linked: Vec<_> = linked.collect();
     let path = place.commit()?;
     let mut open: HashMap<Hash, Fetch> = open.into_iter().map(|fetch| (fetch.hash(), fetch)).collect();
     for (hash, size, target) in targets {
         // Everything has its name: the fetch has succeeded, even if somebody already changes what came.
         if let Err(error) = tell(store, hash, size, target, open.remove(&hash)) {
             tracing::warn!(%hash, %error, "a fetched file is not shared");
+        }
+    }
+    for (linked, path) in linked {
+        if let Err(error) = store.linked(linked, &path) {
+            tracing::warn!(path = %path.display(), %error, "a file that was there before is not shared from its new place");
         }
     }
     Ok(Some(path))
@@ -203,6 +229,12 @@ enum CopyError {
 impl From<PlaceError> for CopyError {
     fn from(error: PlaceError) -> Self {
         Self::Place(error)
+    }
+}
+
+impl From<WriteError> for CopyError {
+    fn from(error: WriteError) -> Self {
+        Self::Store(error)
     }
 }
 

@@ -22,6 +22,9 @@ pub struct FetchRequest {
     pub origins: Vec<Address>,
     /// Where it goes.
     pub destination: Destination,
+    /// Files that lie below this directory already get a further name there, and are not copied: only where nobody writes
+    /// to them.
+    pub link_within: Option<PathBuf>,
     /// Only files whose path below the root matches one of these globs; all, if there is none.
     pub only: Vec<String>,
     /// What to call the root in the store; by default, the destination's name.
@@ -57,6 +60,7 @@ impl FetchRequest {
             peers: Vec::new(),
             origins: Vec::new(),
             destination,
+            link_within: None,
             only: Vec::new(),
             name: None,
             deadline: None,

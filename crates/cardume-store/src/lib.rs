@@ -33,6 +33,7 @@ mod guard;
 mod hashed;
 mod hold;
 mod import;
+mod link;
 pub mod place;
 mod private;
 mod read;
@@ -52,6 +53,7 @@ pub use self::{
     error::{ImportError, OpenError, ReadError, WriteError},
     fetch::Fetch,
     hold::Hold,
+    link::Linked,
     room::Claim,
     upload::Upload,
     words::{

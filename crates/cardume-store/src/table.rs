@@ -248,6 +248,43 @@ impl Tables {
         })
     }
 
+    /// Forgets every place below `path`, and blobs that lie nowhere else; returns whose they were.
+    pub(crate) fn forget_below(&self, path: &Path) -> Result<Vec<Hash>, Fault> {
+        /// Places forgotten in one transaction, so that others wait for milliseconds.
+        const STEP: usize = 1024;
+        let mut prefix = path.as_os_str().as_bytes().to_vec();
+        let mut forgotten = Vec::new();
+        loop {
+            let below: Vec<_> = {
+                let table = self.database.begin_read()?.open_table(PATHS)?;
+                let mut below = Vec::new();
+                for row in table.range::<&[u8]>(prefix.as_slice()..)? {
+                    let (key, place) = row?;
+                    if !key.value().starts_with(path.as_os_str().as_bytes()) || below.len() == STEP {
+                        break;
+                    }
+                    if path_of(key.value()).starts_with(path) {
+                        below.push((key.value().to_vec(), Place::decode(place.value())?.hash));
+                    }
+                }
+                below
+            };
+            let Some((last, _)) = below.last() else {
+                return Ok(forgotten);
+            };
+            prefix.clone_from(last);
+            self.change(|write, usage| {
+                let mut blobs = write.open_table(BLOBS)?;
+                let mut paths = Paths::open(write)?;
+                for (path, hash) in &below {
+                    forget_place(&mut blobs, &mut paths, *hash, &path_of(path), usage)?;
+                }
+                Ok(())
+            })?;
+            forgotten.extend(below.into_iter().map(|(_, hash)| hash));
+        }
+    }
+
     /// Forgets paths of blobs that are not there any more, up to `limit` of them; whether there may be more.
     pub(crate) fn sweep_paths(&self, limit: usize) -> Result<bool, Fault> {
         let stale = {

@@ -71,6 +71,7 @@ fn request(new: NewFetch) -> Result<FetchRequest> {
         destination: new
             .destination
             .map_or(Destination::Store, |path| Destination::Path { path, force }),
+        link_within: None,
         only: new.only,
         name: name.or(link.name),
         deadline: None,

@@ -73,6 +73,7 @@ impl Work<'_> {
         let Job {
             site: same,
             complete,
+            linked,
             large,
             small,
             ..
@@ -89,7 +90,7 @@ impl Work<'_> {
             .disk
             .run(move |store| {
                 let open: Vec<_> = large.into_iter().chain(small).collect();
-                lay::down(store, place, &tree.symlinks, &complete, open)
+                lay::down(store, place, &tree.symlinks, &complete, linked, open)
             })
             .await??;
         self.download.tally.wanted(size, files);

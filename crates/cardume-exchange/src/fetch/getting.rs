@@ -24,23 +24,24 @@ impl Work<'_> {
         while !job.wanted.is_empty() {
             let chunk: Vec<Wanted> = job.wanted.drain(..job.wanted.len().min(CHUNK)).collect();
             let site = job.site.clone();
+            let within = self.request.link_within.clone();
             let results = self
                 .disk
                 .run(move |store| {
                     chunk
                         .into_iter()
-                        .map(|wanted| lay::take(store, site.as_ref(), wanted))
+                        .map(|wanted| lay::take(store, site.as_ref(), within.as_deref(), wanted))
                         .collect::<Vec<_>>()
                 })
                 .await?;
             for result in results {
                 match result? {
                     (wanted, Some(here)) => {
-                        let fetch = match here {
-                            Here::Held => None,
-                            Here::Resumed(fetch) => Some(fetch),
-                        };
-                        job.complete(&wanted.first, fetch);
+                        match here {
+                            Here::Held => job.complete(&wanted.first, None),
+                            Here::Resumed(fetch) => job.complete(&wanted.first, Some(fetch)),
+                            Here::Linked(linked) => job.linked.push((linked, wanted.first.path.clone())),
+                        }
                         self.count(&wanted);
                     }
                     (wanted, None) => missing.push(wanted),

@@ -33,6 +33,8 @@ pub(super) struct Job {
     pub(super) small: VecDeque<cardume_store::Fetch>,
     /// Complete blobs, to be told to the store when they have their names.
     pub(super) complete: Vec<(Hash, u64, Arc<str>)>,
+    /// Blobs that were linked to, likewise.
+    pub(super) linked: Vec<(cardume_store::Linked, Arc<str>)>,
 }
 
 #[derive(Debug, Clone)]

@@ -186,6 +186,7 @@ impl Work<'_> {
             large: Vec::new(),
             small: VecDeque::new(),
             complete: Vec::new(),
+            linked: Vec::new(),
         };
         if let Err(error) = self.get(&mut job, is_size_sure).await {
             if matches!(error, FetchError::NoRoom(_)) {

@@ -224,15 +224,32 @@ impl Place {
         executable: bool,
         make: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.make_linked_with(names, executable, |path| make(path).map(|()| None::<()>))?;
+        Ok(())
+    }
+
+    /// As [`make_file_with`](Self::make_file_with), where `make` may give the name to a file that has another already,
+    /// and says so by returning something: its permission bits stay as they are.
+    ///
+    /// # Errors
+    /// What `make` returns, and as [`make_directory`](Self::make_directory).
+    pub fn make_linked_with<T, E: From<PlaceError>>(
+        &mut self,
+        names: &[&str],
+        executable: bool,
+        make: impl FnOnce(&Path) -> Result<Option<T>, E>,
+    ) -> Result<Option<T>, E> {
         let at = self.below(names);
         self.take_name(names, &at)?;
         let (directory, last) = self.open_parent(names, &at)?;
         beneath::remove(directory.as_fd(), &last, &at)?;
-        make(&at)?;
-        let plain = self.executable.difference(Mode::from_raw_mode(0o111));
-        let mode = if executable { self.executable } else { plain };
-        beneath::set_mode(directory.as_fd(), &last, mode, &at)?;
-        Ok(())
+        let linked = make(&at)?;
+        if linked.is_none() {
+            let plain = self.executable.difference(Mode::from_raw_mode(0o111));
+            let mode = if executable { self.executable } else { plain };
+            beneath::set_mode(directory.as_fd(), &last, mode, &at)?;
+        }
+        Ok(linked)
     }
 
     /// Makes a symbolic link. Call it after all files are there, so that nothing is ever written through one.

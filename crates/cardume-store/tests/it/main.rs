@@ -5,6 +5,7 @@ mod fetch;
 mod guard;
 mod import;
 mod keep;
+mod link;
 mod repair;
 mod room;
 mod stand;
