@@ -9,6 +9,7 @@
 //! * Times are seconds, sizes are bytes, ids are text.
 
 mod care;
+mod channel;
 pub mod client;
 mod content;
 mod event;
@@ -30,6 +31,7 @@ pub use self::{
     care::{
         Collected, Measured, NewRepair, Repaired, StoreState, StoreStatus, Taken, WantedFetch, WantedState,
     },
+    channel::{Channel, Follow, FollowState, NewChannel, NewHold, NewVersion},
     client::{Client, ClientError},
     content::{Entry, EntryKind, File, Held, NewManifest, NewRoot, Stat, Uploaded},
     event::{Event, PeerChange},

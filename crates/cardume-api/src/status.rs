@@ -47,6 +47,9 @@ pub struct Status {
     /// Requests that an `allow` list has denied since the start, by what they were for.
     #[serde(default)]
     pub denied: BTreeMap<String, u64>,
+    /// Places that configuration has follow channels.
+    #[serde(default)]
+    pub follows: Vec<crate::Follow>,
     /// Operations that run.
     pub operations: u64,
     /// How fast content may go, and how fast it goes.

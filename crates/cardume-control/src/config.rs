@@ -78,6 +78,10 @@ pub struct Handles {
     pub store: cardume_store::Store,
     /// What configuration wants fetched.
     pub wanted: crate::Wanted,
+    /// Channels that are published or followed.
+    pub channels: cardume_channel::Handle,
+    /// What configuration has follow channels.
+    pub follows: crate::Follows,
     /// Cancelled when a caller stops the node.
     pub stop: CancellationToken,
 }

@@ -9,6 +9,7 @@
 //! * Nothing here grows without bound: connections, running operations, ended ones, events, headers and bodies.
 //! * No request can hold the node open: streams end when it stops.
 
+mod board;
 mod caller;
 mod config;
 mod events;
@@ -19,12 +20,11 @@ mod problem;
 mod routes;
 mod server;
 mod socket;
-mod wanted;
 
 pub use self::{
+    board::{Board, Follows, Wanted},
     config::{BuildError, Config, Handles, NodeInfo},
     routes::openapi,
     server::Server,
     socket::BindError,
-    wanted::Wanted,
 };

@@ -4,6 +4,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cardume_api::{Code, Failure, Problem};
+use cardume_channel::ChannelError;
 use cardume_connect::{BlockError, ConnectError};
 use cardume_content::manifest::ManifestError;
 use cardume_exchange::FetchError;
@@ -171,6 +172,20 @@ const fn manifest_code(error: &ManifestError) -> Code {
     }
 }
 
+impl From<ChannelError> for Refused {
+    fn from(error: ChannelError) -> Self {
+        let code = match error {
+            ChannelError::Kad(error) => return error.into(),
+            ChannelError::Name(_) | ChannelError::Note(_) => Code::Usage,
+            ChannelError::Exists(_) => Code::Conflict,
+            ChannelError::Unknown(_) | ChannelError::NotFound(_) => Code::NotFound,
+            ChannelError::Full | ChannelError::Exhausted => Code::Limit,
+            _ => Code::Failed,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
 impl From<KadError> for Refused {
     fn from(error: KadError) -> Self {
         let code = match &error {
@@ -182,6 +197,7 @@ impl From<KadError> for Refused {
             }
             KadError::NoPeers => Code::Unavailable,
             KadError::NotFound => Code::NotFound,
+            KadError::Outdated => Code::Conflict,
             KadError::TimedOut => Code::Timeout,
             KadError::Refused(_) => Code::Limit,
             _ => Code::Failed,

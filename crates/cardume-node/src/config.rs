@@ -51,6 +51,10 @@ pub struct Config {
     pub fetch: BTreeMap<String, Fetch>,
     /// Topics, by name: what holds for them, and what their messages are handed to.
     pub topic: BTreeMap<String, cardume_topic::Config>,
+    /// Files and directories published under a channel whenever they change, by the channel's name.
+    pub publish: BTreeMap<String, cardume_channel::Publish>,
+    /// Places that are kept at the newest version of a channel, by name.
+    pub follow: BTreeMap<String, cardume_channel::Follow>,
     /// The control API.
     pub control: cardume_control::Config,
     /// How it stops.
@@ -159,10 +163,28 @@ impl Default for Listen {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fetch {
-    /// A link, or a CID with or without a path below it.
+    /// A link, a CID with or without a path below it, or a channel, which is followed as by `[follow.NAME]`.
     pub from: String,
     /// The file or directory that it is to be; absolute, in a directory that is there.
     pub to: PathBuf,
+}
+
+impl Fetch {
+    /// The channel that is wanted, if it is one.
+    pub fn channel(&self) -> Option<cardume_channel::Id> {
+        self.from.parse().ok()
+    }
+}
+
+impl Config {
+    /// Every place that follows a channel: of `[follow.*]`, and of `[fetch.*]` that name one.
+    pub fn follows(&self) -> BTreeMap<String, cardume_channel::Follow> {
+        let of_fetch = self.fetch.iter().filter_map(|(name, fetch)| {
+            let follow = cardume_channel::Follow::new(fetch.channel()?, &fetch.to);
+            Some((name.clone(), follow))
+        });
+        of_fetch.chain(self.follow.clone()).collect()
+    }
 }
 
 /// `[shutdown]`

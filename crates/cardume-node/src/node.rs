@@ -15,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config, NodeError, StartError, care,
+    follow::Follows,
     home::Home,
     lock::Lock,
-    swarm,
+    places::Places,
+    publish, swarm,
     tasks::Tasks,
     topics,
     wanted::Fetches,
@@ -128,6 +130,7 @@ impl Node {
         let (topics, topic_server) =
             topics::deliveries(config, wired.gossipsub.clone(), &home.store, exchange.clone())?;
         let wanted = cardume_control::Wanted::default();
+        let follows = cardume_control::Follows::default();
         let handles = cardume_control::Handles {
             roll: wired.roll.clone(),
             connect: wired.connect.clone(),
@@ -143,17 +146,21 @@ impl Node {
             topics: topics.clone(),
             store: home.store.clone(),
             wanted: wanted.clone(),
+            channels: wired.channels.clone(),
+            follows: follows.clone(),
             stop: stop.clone(),
         };
         let control = wiring::control(config, peer, &home.path, handles)?;
         let work = CancellationToken::new();
-        let fetches = Fetches::new(
-            &config.fetch,
-            home.store.clone(),
-            exchange.clone(),
-            wanted,
-            work.clone(),
-        )?;
+        let places = Places {
+            store: home.store.clone(),
+            exchange: exchange.clone(),
+            stop: work.clone(),
+        };
+        let fetches = Fetches::new(&config.fetch, places.clone(), wanted)?;
+        let follows = Follows::new(config.follows(), wired.channels.clone(), places, follows);
+        let published: Vec<String> = config.publish.keys().cloned().collect();
+        let publishing = publish::run(published, shares.clone(), wired.channels, work.clone());
         let socket = control.socket().to_owned();
 
         let tasks = Tasks::new(stop.clone());
@@ -177,6 +184,9 @@ impl Node {
         tasks.spawn("topics", topic_server.run(work.clone()));
         tasks.spawn("shares", share_server.run(work.clone()));
         tasks.spawn("fetches", fetches.run());
+        tasks.spawn("channels", wired.channel_server.run(work.clone()));
+        tasks.spawn("publishing", publishing);
+        tasks.spawn("following", follows.run());
         tasks.spawn("store care", care::run(home.store.clone(), work.clone()));
         // Half for callers, so that the other half is left to end fetches and to write down what there is.
         let drain = config.shutdown.grace.get() / 2;

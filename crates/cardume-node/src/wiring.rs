@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use libp2p::{PeerId, identity::Keypair};
 use redb::Database;
 
-use crate::{Config, StartError, behaviour::Behaviour, topics};
+use crate::{Config, StartError, behaviour::Behaviour, identity, topics};
 
 /// The networking features of one node: the behaviour for the swarm, the handles for the rest of the node,
 /// and the servers that touch disk.
@@ -29,6 +29,8 @@ pub(crate) struct Wired {
     pub(crate) gossipsub: cardume_gossipsub::Handle,
     pub(crate) gossipsub_server: Option<cardume_gossipsub::Server>,
     pub(crate) transport: cardume_transport::Options,
+    pub(crate) channels: cardume_channel::Handle,
+    pub(crate) channel_server: cardume_channel::Server,
     pub(crate) transfer: cardume_transfer::Handle,
     pub(crate) transfer_server: cardume_transfer::Server,
     pub(crate) origin: cardume_origin::Handle,
@@ -96,8 +98,10 @@ pub(crate) fn wire(
         });
     let (nat_behaviour, nat, relays) = built?;
     let (rendezvous_behaviour, rendezvous) = rendezvous(config, key)?;
+    let counts = cardume_channel::Counts::default();
     let (kad_behaviour, kad, kad_server) = if config.kad.enabled {
-        let built = config.kad.build(local, network, database.clone(), &roll);
+        let judge = Arc::new(cardume_channel::Judge::new(counts.clone()));
+        let built = config.kad.build(local, network, database.clone(), &roll, judge);
         let (behaviour, handle, server) = built.map_err(|error| StartError::Config {
             key: "kad",
             reason: error.to_string(),
@@ -107,6 +111,7 @@ pub(crate) fn wire(
         (None, cardume_kad::Handle::closed(), None)
     };
     let (gossipsub_behaviour, gossipsub, gossipsub_server) = topics::gossipsub(config, key, &roll)?;
+    let (channels, channel_server) = channels(config, database, home, kad.clone(), counts)?;
     if let Some(mistake) = config.rates.mistakes().into_iter().next() {
         return Err(StartError::Config {
             key: "rates",
@@ -152,6 +157,8 @@ pub(crate) fn wire(
         gossipsub,
         gossipsub_server,
         transport,
+        channels,
+        channel_server,
         transfer,
         transfer_server,
         origin,
@@ -198,6 +205,36 @@ fn bad_authorities(error: cardume_origin::BuildError) -> StartError {
 }
 
 /// Builds what keeps `[share.*]` shared; roots come and go on the DHT as they do on the disk.
+/// Builds what keeps channels; their keys lie beside the node's own.
+fn channels(
+    config: &Config,
+    database: &Arc<Database>,
+    home: &Path,
+    kad: cardume_kad::Handle,
+    counts: cardume_channel::Counts,
+) -> Result<(cardume_channel::Handle, cardume_channel::Server), StartError> {
+    let files = cardume_channel::KeyFiles {
+        load: |path| identity::load(path).map_err(|error| error.to_string()),
+        create: |path| identity::create(path).map_err(|error| error.to_string()),
+    };
+    let (directory, database) = (home.join("channels"), database.clone());
+    let follows = config.follows();
+    let built = cardume_channel::build(
+        &config.publish,
+        &follows,
+        &directory,
+        files,
+        database,
+        kad,
+        counts,
+    );
+    built.map_err(|error| StartError::Config {
+        key: "publish",
+        reason: error.to_string(),
+    })
+}
+
+/// Builds what keeps `[share.*]` and `[publish.*]` shared; roots come and go on the DHT as they do on the disk.
 pub(crate) fn shares(
     config: &Config,
     store: &Store,
@@ -214,7 +251,15 @@ pub(crate) fn shares(
         false => exchange.withdraw(cid),
     };
     let (store, database) = (store.clone(), database.clone());
-    cardume_share::Server::new(config.share.clone(), store, mode, database, Box::new(tell))
+    let published = config.publish.iter().map(|(name, publish)| {
+        let share = cardume_share::Config {
+            settle: publish.settle,
+            ..cardume_share::Config::new(&publish.path)
+        };
+        (cardume_channel::share_name(name), share)
+    });
+    let wanted = published.chain(config.share.clone()).collect();
+    cardume_share::Server::new(wanted, store, mode, database, Box::new(tell))
 }
 
 /// Builds the control API's server and its socket.
@@ -242,7 +287,9 @@ pub(crate) fn control(
             .share
             .values()
             .map(|share| share.path.clone())
+            .chain(config.publish.values().map(|publish| publish.path.clone()))
             .chain(config.fetch.values().map(|fetch| fetch.to.clone()))
+            .chain(config.follow.values().map(|follow| follow.to.clone()))
             .collect(),
     };
     let path = home.join("cardume.sock");

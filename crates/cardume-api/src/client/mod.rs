@@ -2,6 +2,7 @@
 mod address;
 mod calls;
 mod care;
+mod channel;
 mod content;
 mod error;
 mod events;

@@ -2,7 +2,8 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use axum::{extract::State, http::header, response::IntoResponse};
-use cardume_api::{Membership, Rates, WantedState};
+use cardume_api::{Follow, Membership, Rates, WantedState};
+use cardume_channel::Counts;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Shared, on_disk};
@@ -76,6 +77,7 @@ async fn metrics(State(state): State<Shared>) -> impl IntoResponse {
         let count = fetches.iter().filter(|fetch| fetch.state == state).count();
         family.sample(&[("state", state.as_str())], count as u64);
     }
+    channels(&mut text, &status.follows, &state.handles.channels.counts());
     text.family(
         "transfer_bytes_total",
         "counter",
@@ -116,6 +118,48 @@ fn denied(text: &mut Exposition, denied: &BTreeMap<String, u64>) {
     );
     for (action, count) in denied {
         family.sample(&[("action", action)], *count);
+    }
+}
+
+/// Places that follow channels, and what became of records.
+fn channels(text: &mut Exposition, follows: &[Follow], counts: &Counts) {
+    text.family(
+        "follow_wanted_version",
+        "gauge",
+        "Number of the version that is to be there.",
+    );
+    for follow in follows {
+        text.sample(&[("follow", &follow.name)], follow.wanted.unwrap_or(0));
+    }
+    text.family(
+        "follow_present_version",
+        "gauge",
+        "Number of the version that is there.",
+    );
+    for follow in follows {
+        text.sample(&[("follow", &follow.name)], follow.present.unwrap_or(0));
+    }
+    text.family(
+        "follow_lag_seconds",
+        "gauge",
+        "Seconds since a version is wanted that is not there.",
+    );
+    for follow in follows {
+        text.sample(&[("follow", &follow.name)], follow.lag_s);
+    }
+    text.family(
+        "channel_records_taken_total",
+        "counter",
+        "Records of channels that were newer than what was known.",
+    )
+    .sample(&[], counts.taken());
+    text.family(
+        "channel_records_refused_total",
+        "counter",
+        "Records of channels that were refused, by reason.",
+    );
+    for (reason, count) in counts.refusals() {
+        text.sample(&[("reason", reason)], count);
     }
 }
 

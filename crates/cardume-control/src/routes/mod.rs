@@ -1,5 +1,6 @@
 //! What is served where.
 mod care;
+mod channels;
 mod content;
 mod events;
 mod fetches;
@@ -93,6 +94,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         traffic::routes().into_openapi(),
         topics::routes().into_openapi(),
         topics::publishing().into_openapi(),
+        channels::routes().into_openapi(),
+        channels::slow_routes().into_openapi(),
     ];
     parts
         .into_iter()
@@ -129,6 +132,7 @@ pub(crate) fn router(parts: Parts) -> Router {
         .merge(shares::routes())
         .merge(fetches::routes())
         .merge(care::routes())
+        .merge(channels::routes())
         .layer(from_fn(in_time));
     // These wait for peers, or for as many bytes as there are.
     let slow = OpenApiRouter::new()
@@ -138,7 +142,8 @@ pub(crate) fn router(parts: Parts) -> Router {
         .merge(content::routes())
         .merge(peers::routes())
         .merge(kad::routes())
-        .merge(topics::routes());
+        .merge(topics::routes())
+        .merge(channels::slow_routes());
     let json = quick
         .merge(slow)
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))

@@ -43,6 +43,7 @@ impl Parts {
             rates: super::rates::told(self.handles.rates.report()),
             store: self.store_status().await,
             fetches: self.handles.wanted.list(),
+            follows: self.follows(),
             data_dir: self.node.data_dir.to_string_lossy().into_owned(),
         }
     }

@@ -70,9 +70,30 @@ impl Daemon {
             kad.clone(),
             connect.clone(),
             local,
-            database,
+            database.clone(),
             roll.clone(),
         );
+        let files = cardume_channel::KeyFiles {
+            load: |path| {
+                let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+                Keypair::from_protobuf_encoding(&bytes).map_err(|error| error.to_string())
+            },
+            create: |path| {
+                let key = Keypair::generate_ed25519();
+                std::fs::write(path, key.to_protobuf_encoding().unwrap()).unwrap();
+                Ok(key)
+            },
+        };
+        let (channels, _) = cardume_channel::build(
+            &BTreeMap::new(),
+            &BTreeMap::new(),
+            &home.join("channels"),
+            files,
+            database,
+            kad.clone(),
+            cardume_channel::Counts::default(),
+        )
+        .unwrap();
         let stop = CancellationToken::new();
         let node = NodeInfo {
             peer_id: local,
@@ -100,6 +121,8 @@ impl Daemon {
             topics: cardume_topic::Handle::closed(store.clone()),
             store: store.clone(),
             wanted: cardume_control::Wanted::default(),
+            channels,
+            follows: cardume_control::Follows::default(),
             stop: stop.clone(),
         };
         let server = Config::default()

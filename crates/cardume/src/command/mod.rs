@@ -1,5 +1,6 @@
 //! The commands, one noun a file.
 mod care;
+mod channel;
 mod configuration;
 mod content;
 mod documents;
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// Topics: messages from everybody who publishes to everybody who subscribes
     #[command(subcommand)]
     Topic(topic::Command),
+    /// Channels: signed names that point at content and move
+    #[command(subcommand)]
+    Channel(channel::Command),
     /// The configuration
     #[command(subcommand)]
     Config(configuration::Command),
@@ -101,6 +105,7 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, out: &Out) ->
         Command::Net(command) => in_runtime(net::run(reach, command)),
         Command::Kad(command) => in_runtime(kad::run(reach, command)),
         Command::Topic(command) => in_runtime(topic::run(reach, command)),
+        Command::Channel(command) => in_runtime(channel::run(reach, command)),
         Command::Config(command) => configuration::run(reach, command),
         Command::Key(command) => key::run(reach, command),
         Command::Member(command) => member::run(reach, command),

@@ -121,6 +121,12 @@ fn tell(reach: Reach<'_>, status: &Status) -> anyhow::Result<()> {
             text += &format!("denied      {}\n", denied.collect::<Vec<_>>().join(", "));
         }
         text += &stored(status);
+        for follow in &status.follows {
+            text += &format!(
+                "follow      {}\n",
+                super::channel::standing(follow).replace('\n', "\n          ")
+            );
+        }
         text + &format!("data        {}", status.data_dir)
     })?;
     Ok(())

@@ -99,6 +99,20 @@ async fn all(client: &Client, options: &Options, out: &Out) -> anyhow::Result<()
     Ok(())
 }
 
+/// Shares a path where it is.
+pub(super) async fn path(client: &Client, path: &Path, out: &Out) -> anyhow::Result<Cid> {
+    let options = Options {
+        paths: Vec::new(),
+        name: None,
+        copy: false,
+        qr: false,
+        origin: Vec::new(),
+    };
+    let shared = one(client, &absolute(path), &options, out).await;
+    let shared = shared.with_context(|| format!("cannot share {}", path.display()))?;
+    Ok(shared.cid)
+}
+
 async fn one(client: &Client, path: &Path, options: &Options, out: &Out) -> anyhow::Result<Shared> {
     let share = NewShare {
         path: path.to_path_buf(),

@@ -10,6 +10,8 @@ use multiaddr::{Multiaddr, Protocol};
 
 use super::{layer::Path, wording::suggest};
 
+mod channels;
+
 /// Bytes of a socket's path (`sun_path` of `unix(7)`), less its end, and less the name under which it is made.
 const MAX_SOCKET_PATH: usize = 90;
 
@@ -32,6 +34,7 @@ pub(super) fn whole(config: &Config) -> Vec<Problem> {
     topics::check(config, &mut found);
     shares(config, &mut found);
     allows(config, &mut found);
+    channels::check(config, &mut found);
     places(config, &mut found);
     found.0
 }
@@ -358,8 +361,10 @@ fn places(config: &Config, found: &mut Findings) {
     }
     let mut places = BTreeMap::new();
     for (name, fetch) in &config.fetch {
-        if let Err(error) = fetch.from.parse::<cardume_content::Link>() {
-            let reason = format!("{:?} is no link and no CID: {error}", fetch.from);
+        if let Err(error) = fetch.from.parse::<cardume_content::Link>()
+            && fetch.channel().is_none()
+        {
+            let reason = format!("{:?} is no link, no CID and no channel: {error}", fetch.from);
             found.add(&["fetch", name, "from"], reason, None);
         }
         if !fetch.to.is_absolute() || fetch.to.file_name().is_none() {

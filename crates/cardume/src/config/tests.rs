@@ -534,6 +534,8 @@ fn the_example_is_the_default_both_as_it_is_and_with_every_key_taken_in() {
         config.share.len(),
         config.fetch.len(),
         config.topic.len(),
+        config.publish.len(),
+        config.follow.len(),
         config.peer.len(),
         config.rates.schedule.len(),
     ] {
@@ -542,6 +544,8 @@ fn the_example_is_the_default_both_as_it_is_and_with_every_key_taken_in() {
     config.share.clear();
     config.fetch.clear();
     config.topic.clear();
+    config.publish.clear();
+    config.follow.clear();
     config.peer.clear();
     config.rates.schedule.clear();
     config.node = default.node.clone();
