@@ -116,6 +116,7 @@ pub struct BuildError(#[from] ChannelError);
 ///
 /// # Errors
 /// What the disk says, and a name of `publish` that no channel can have.
+#[expect(clippy::too_many_arguments, reason = "each is a part of the node, by name")]
 pub fn build(
     publish: &BTreeMap<String, Publish>,
     follow: &BTreeMap<String, Follow>,
@@ -123,6 +124,7 @@ pub fn build(
     files: KeyFiles,
     database: Arc<Database>,
     kad: cardume_kad::Handle,
+    topics: cardume_gossipsub::Handle,
     counts: Counts,
 ) -> Result<(Handle, Server), BuildError> {
     let mut polls = BTreeMap::new();
@@ -152,6 +154,7 @@ pub fn build(
     let server = Server {
         shelf,
         kad,
+        topics,
         created,
         polls,
     };

@@ -60,6 +60,12 @@ impl Counts {
         }
     }
 
+    /// Counts it; what becomes of the message that it came in.
+    pub(crate) fn reject(&self, refused: Refused) -> cardume_gossipsub::Verdict {
+        self.refused(refused);
+        cardume_gossipsub::Verdict::Reject
+    }
+
     /// Records of others that were newer than what was known.
     pub fn taken(&self) -> u64 {
         self.0.taken.load(Ordering::Relaxed)

@@ -1,7 +1,7 @@
 //! Signed names that point at content and move.
 //!
 //! A channel is an Ed25519 key. Its [`Record`]s, numbered and signed, say what content is at it now; they go through
-//! the DHT, and whoever follows the channel keeps the newest and puts it there again. `docs/protocols/channel.md` is the
+//! the DHT and over a topic, and whoever follows the channel keeps the newest and passes it on. `docs/protocols/channel.md` is the
 //! wire's page. It deliberately fetches no content: [`versions`] lays out on the disk what somebody else has got.
 //!
 //! # Invariants
@@ -13,6 +13,7 @@
 
 mod config;
 mod counts;
+mod gossip;
 mod handle;
 mod id;
 mod judge;
@@ -27,6 +28,7 @@ pub mod versions;
 pub use self::{
     config::{BuildError, Follow, Mode, Publish, build, share_name},
     counts::{Counts, Refused},
+    gossip::topic,
     handle::{Channel, ChannelError, Handle},
     id::{Id, ParseIdError},
     judge::{Judge, record_key},

@@ -1,4 +1,4 @@
-//! What runs for each channel: looking for newer records, and keeping the newest in the DHT.
+//! What runs for each channel: looking for newer records, keeping the newest in the DHT, and talking on its topic.
 use std::{collections::BTreeMap, hash::BuildHasher, sync::Arc, time::Duration};
 
 use cardume_kad::KadError;
@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Id, record_key,
+    Id, gossip, record_key,
     shelf::{OfferError, Shelf},
 };
 
@@ -29,6 +29,7 @@ const PUT_AGAIN: Duration = Duration::from_secs(12 * 3600);
 pub struct Server {
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) kad: cardume_kad::Handle,
+    pub(crate) topics: cardume_gossipsub::Handle,
     pub(crate) created: mpsc::Receiver<Id>,
     /// Time between two lookups of each channel that is followed.
     pub(crate) polls: BTreeMap<Id, Duration>,
@@ -43,6 +44,7 @@ impl Server {
         let Self {
             shelf,
             kad,
+            topics,
             mut created,
             mut polls,
         } = self;
@@ -54,7 +56,7 @@ impl Server {
                 *poll
             };
         }
-        let keep = |id, poll| keep(Arc::clone(&shelf), kad.clone(), id, poll);
+        let keep = |id, poll| keep(Arc::clone(&shelf), kad.clone(), topics.clone(), id, poll);
         let mut all: FuturesUnordered<BoxFuture<'static, ()>> =
             polls.into_iter().map(|(id, poll)| keep(id, poll)).collect();
         loop {
@@ -67,13 +69,20 @@ impl Server {
     }
 }
 
-/// Keeps one channel, for ever; ends when there is no DHT.
-fn keep(shelf: Arc<Shelf>, kad: cardume_kad::Handle, id: Id, poll: Duration) -> BoxFuture<'static, ()> {
+/// Keeps one channel, for ever; ends when there is neither DHT nor topics.
+fn keep(
+    shelf: Arc<Shelf>,
+    kad: cardume_kad::Handle,
+    topics: cardume_gossipsub::Handle,
+    id: Id,
+    poll: Duration,
+) -> BoxFuture<'static, ()> {
     Box::pin(async move {
         let missing = Notify::new();
         tokio::join!(
             look(&shelf, &kad, id, poll, &missing),
-            put(&shelf, &kad, id, &missing)
+            put(&shelf, &kad, id, &missing),
+            gossip::run(&shelf, &topics, id),
         );
     })
 }
@@ -109,7 +118,7 @@ async fn look(shelf: &Arc<Shelf>, kad: &cardume_kad::Handle, id: Id, poll: Durat
 }
 
 /// Takes a record in, on a blocking thread.
-async fn offer(shelf: &Arc<Shelf>, id: Id, bytes: Vec<u8>) -> Result<bool, OfferError> {
+pub(crate) async fn offer(shelf: &Arc<Shelf>, id: Id, bytes: Vec<u8>) -> Result<bool, OfferError> {
     let shelf = shelf.clone();
     let offered = tokio::task::spawn_blocking(move || shelf.offer(id, &bytes)).await;
     let offered = offered.unwrap_or_else(|error| match error.try_into_panic() {

@@ -111,7 +111,8 @@ pub(crate) fn wire(
         (None, cardume_kad::Handle::closed(), None)
     };
     let (gossipsub_behaviour, gossipsub, gossipsub_server) = topics::gossipsub(config, key, &roll)?;
-    let (channels, channel_server) = channels(config, database, home, kad.clone(), counts)?;
+    let (channels, channel_server) =
+        channels(config, database, home, kad.clone(), gossipsub.clone(), counts)?;
     if let Some(mistake) = config.rates.mistakes().into_iter().next() {
         return Err(StartError::Config {
             key: "rates",
@@ -211,6 +212,7 @@ fn channels(
     database: &Arc<Database>,
     home: &Path,
     kad: cardume_kad::Handle,
+    topics: cardume_gossipsub::Handle,
     counts: cardume_channel::Counts,
 ) -> Result<(cardume_channel::Handle, cardume_channel::Server), StartError> {
     let files = cardume_channel::KeyFiles {
@@ -226,6 +228,7 @@ fn channels(
         files,
         database,
         kad,
+        topics,
         counts,
     );
     built.map_err(|error| StartError::Config {

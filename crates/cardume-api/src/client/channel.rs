@@ -34,7 +34,7 @@ impl Client {
     ///
     /// # Errors
     /// `not_found` when there is no such key, or nobody has the content.
-    pub async fn publish(&self, channel: &str, version: &NewVersion) -> Result<Channel, ClientError> {
+    pub async fn publish_version(&self, channel: &str, version: &NewVersion) -> Result<Channel, ClientError> {
         let request = self.request(Method::POST, &["v1", "channels", channel, "versions"]);
         self.send_json(request, version).await
     }

@@ -105,7 +105,7 @@ async fn show(State(state): State<Shared>, Path(channel): Path<String>) -> Resul
 /// Publishes content under a channel whose key is here; on the disk when this is answered, and then told to others.
 /// For root and the node's own user.
 #[utoipa::path(
-    post, path = "/v1/channels/{channel}/versions", operation_id = "publish", tag = "channels",
+    post, path = "/v1/channels/{channel}/versions", operation_id = "publish_version", tag = "channels",
     params(("channel" = String, Path)), request_body = NewVersion,
     responses(
         (status = 201, body = Channel), (status = 400, body = Problem), (status = 403, body = Problem),

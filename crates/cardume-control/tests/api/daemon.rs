@@ -91,6 +91,7 @@ impl Daemon {
             files,
             database,
             kad.clone(),
+            cardume_gossipsub::Handle::closed(),
             cardume_channel::Counts::default(),
         )
         .unwrap();

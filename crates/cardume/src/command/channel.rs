@@ -78,7 +78,9 @@ pub(super) async fn run(reach: Reach<'_>, command: Command) -> anyhow::Result<()
                 note,
             } => {
                 let cid = content_of(&client, &content, out).await?;
-                let published = client.publish(&channel, &NewVersion { cid, note }).await?;
+                let published = client
+                    .publish_version(&channel, &NewVersion { cid, note })
+                    .await?;
                 Ok(out.either(&published, || described(&published))?)
             }
             Command::Show { channel } => {

@@ -107,6 +107,7 @@ pub(super) async fn path(client: &Client, path: &Path, out: &Out) -> anyhow::Res
         copy: false,
         qr: false,
         origin: Vec::new(),
+        allow: Vec::new(),
     };
     let shared = one(client, &absolute(path), &options, out).await;
     let shared = shared.with_context(|| format!("cannot share {}", path.display()))?;
