@@ -464,14 +464,10 @@ impl Judge for FirstByte {
 
 #[tokio::test]
 async fn where_values_are_judged_the_best_is_found_whatever_most_peers_say() {
+    let roll = Roll::default();
     let judging = || {
-        peer_judging(
-            "test",
-            tempfile::tempdir().unwrap(),
-            Config::default(),
-            &Roll::default(),
-            Arc::new(FirstByte),
-        )
+        let dir = tempfile::tempdir().unwrap();
+        peer_judging("test", dir, Config::default(), &roll, Arc::new(FirstByte))
     };
     let first = judging().await;
     let mut second = judging().await;
