@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cardume_api::Code;
+use rustix::{fs::Access, io::Errno};
 use tokio::net::UnixStream;
 
 use crate::problem::{Refused, Result};
@@ -75,6 +76,11 @@ impl Caller {
     pub(crate) fn check_readable(self, path: &Path, shares: &[PathBuf]) -> Result<Option<PathBuf>> {
         check_absolute(path)?;
         if self.is_admin() {
+            self.check_reached(
+                path,
+                Access::READ_OK,
+                "hand the bytes over instead: cardume share --copy",
+            )?;
             return Ok(None);
         }
         if let Some(share) = share_above(path, shares) {
@@ -94,13 +100,32 @@ impl Caller {
     pub(crate) fn check_writable(self, path: &Path) -> Result<()> {
         check_absolute(path)?;
         if self.is_admin() {
-            return Ok(());
+            let directory = path.parent().unwrap_or(path);
+            let instead = "read the bytes from the socket instead, as cardume get does";
+            return self.check_reached(directory, Access::WRITE_OK | Access::EXEC_OK, instead);
         }
         Err(Refused::denied(format!(
             "user {} may not have the node write {}; read the bytes from the socket instead, as cardume get does",
             self.uid,
             path.display(),
         )))
+    }
+
+    /// Refuses root what the node cannot do where root could: it may run as another user, and in a sandbox.
+    ///
+    /// What is not there, or wrong in another way, is told by whoever opens it.
+    fn check_reached(self, path: &Path, access: Access, instead: &str) -> Result<()> {
+        if self.uid != 0 || rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        match rustix::fs::access(path, access) {
+            Err(error @ (Errno::ACCESS | Errno::PERM | Errno::ROFS)) => Err(Refused::denied(format!(
+                "the node's own user does not get to {} ({}); {instead}",
+                path.display(),
+                io::Error::from(error),
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

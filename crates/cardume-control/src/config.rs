@@ -18,7 +18,8 @@ use crate::{
 )]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// `unix:PATH`; where the program that runs the node puts it, if not set.
+    /// `unix:PATH`, or `systemd:NAME` for a socket that the service manager has made; where the program that runs the
+    /// node puts it, if not set.
     pub listen: Option<String>,
     /// Name or number of the group whose members may use the socket as operators.
     pub group: Option<String>,
@@ -91,7 +92,9 @@ pub struct Handles {
 #[non_exhaustive]
 pub enum BuildError {
     /// `control.listen` is of a kind that is not offered.
-    #[error("control.listen: {0:?} is not unix: and an absolute path (the API is not served over TCP)")]
+    #[error(
+        "control.listen: {0:?} is neither unix: and an absolute path nor systemd: and a name (the API is not served over TCP)"
+    )]
     Listen(String),
     /// `control.group` is no group of this machine.
     #[error(
@@ -104,21 +107,31 @@ pub enum BuildError {
 }
 
 impl Config {
-    /// The configured path of the socket.
+    /// The configured path of the socket; none when it is made by the service manager.
     ///
     /// # Errors
-    /// [`BuildError::Listen`] when `listen` is no `unix:` and an absolute path.
+    /// [`BuildError::Listen`] when `listen` is neither `unix:` and an absolute path nor `systemd:` and a name.
     pub fn socket(&self) -> Result<Option<PathBuf>, BuildError> {
         let Some(listen) = &self.listen else {
             return Ok(None);
         };
+        if self.inherited().is_some_and(|name| !name.is_empty()) {
+            return Ok(None);
+        }
         match listen.strip_prefix("unix:").map(Path::new) {
             Some(path) if path.is_absolute() => Ok(Some(path.to_owned())),
             _ => Err(BuildError::Listen(listen.clone())),
         }
     }
 
+    /// The name that the service manager has for the configured socket.
+    pub fn inherited(&self) -> Option<&str> {
+        self.listen.as_deref()?.strip_prefix("systemd:")
+    }
+
     /// Makes the socket, at `socket_default` unless configured, and the server of the API behind it.
+    ///
+    /// A socket that was `inherited` is taken as it is: whoever made it says who may connect, and removes it.
     ///
     /// Callers may connect from now on; they are answered while [`Server::run`] runs. Must be called in a tokio
     /// runtime.
@@ -128,10 +141,15 @@ impl Config {
     pub fn build(
         &self,
         socket_default: PathBuf,
+        inherited: Option<std::os::unix::net::UnixListener>,
         node: NodeInfo,
         handles: Handles,
     ) -> Result<Server, BuildError> {
         let path = self.socket()?.unwrap_or(socket_default);
+        if let Some(listener) = inherited {
+            let (socket, grouped) = Socket::inherit(listener, path)?;
+            return Ok(Server::new(socket, grouped, node, handles));
+        }
         let group = self.group.as_deref().map(group_id).transpose()?;
         let socket = Socket::bind(&path, group)?;
         Ok(Server::new(socket, group.is_some(), node, handles))
@@ -162,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_unix_socket_with_an_absolute_path_is_offered() {
+    fn only_a_unix_socket_is_offered_by_absolute_path_or_by_name() {
         let config = |listen: &str| Config {
             listen: Some(listen.into()),
             group: None,
@@ -172,7 +190,9 @@ mod tests {
             Some("/run/c.sock".into())
         );
         assert_eq!(Config::default().socket().unwrap(), None);
-        for listen in ["127.0.0.1:4080", "unix:c.sock", "/run/c.sock", "systemd:api"] {
+        assert_eq!(config("systemd:api").socket().unwrap(), None);
+        assert_eq!(config("systemd:api").inherited(), Some("api"));
+        for listen in ["127.0.0.1:4080", "unix:c.sock", "/run/c.sock", "systemd:"] {
             let error = config(listen).socket().unwrap_err().to_string();
             assert!(
                 error.contains("control.listen") && error.contains(listen),

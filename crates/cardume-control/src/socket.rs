@@ -70,8 +70,8 @@ pub enum BindError {
 pub(crate) struct Socket {
     listener: UnixListener,
     path: PathBuf,
-    /// Device and inode of the name.
-    identity: (u64, u64),
+    /// Device and inode of the name; none when the name is another's to remove.
+    identity: Option<(u64, u64)>,
 }
 
 impl Socket {
@@ -105,8 +105,28 @@ impl Socket {
         Ok(Self {
             listener,
             path: path.to_owned(),
-            identity,
+            identity: Some(identity),
         })
+    }
+
+    /// Takes over a socket that listens at `path`; also tells whether its mode keeps it to a group.
+    pub(crate) fn inherit(
+        listener: std::os::unix::net::UnixListener,
+        path: PathBuf,
+    ) -> Result<(Self, bool), BindError> {
+        let at = |source| BindError::Io {
+            path: path.clone(),
+            source,
+        };
+        listener.set_nonblocking(true).map_err(at)?;
+        let listener = UnixListener::from_std(listener).map_err(at)?;
+        let mode = fs::symlink_metadata(&path).map_err(at)?.mode();
+        let socket = Self {
+            listener,
+            path,
+            identity: None,
+        };
+        Ok((socket, mode & 0o006 == 0))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -120,7 +140,8 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+        let own = |found| self.identity.is_some_and(|own| own == found);
+        if identity(&self.path).is_ok_and(own) {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -190,6 +211,10 @@ fn holds_sockets_only(directory: &Path) -> io::Result<bool> {
 
 /// Gives what is at `path` to a group; `named` is what it is called when that fails.
 fn give(path: &Path, named: &Path, group: u32) -> Result<(), BindError> {
+    // The process's own group has it from the beginning, and a sandbox may not allow to ask for more.
+    if fs::metadata(path).is_ok_and(|metadata| metadata.gid() == group) {
+        return Ok(());
+    }
     std::os::unix::fs::chown(path, None, Some(group)).map_err(|source| BindError::NotGiven {
         path: named.to_owned(),
         group,
@@ -262,6 +287,21 @@ mod tests {
         assert_eq!(left.len(), 1, "{left:?}");
         drop(socket);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_another_has_made_stays_when_the_server_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("c.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        for (mode, expected) in [(0o660, true), (0o666, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let inherited = Socket::inherit(listener.try_clone().unwrap(), path.clone());
+            let (socket, grouped) = inherited.unwrap();
+            assert_eq!(grouped, expected, "{mode:o}");
+            drop(socket);
+            assert!(path.exists());
+        }
     }
 
     #[tokio::test]

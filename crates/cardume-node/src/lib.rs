@@ -16,6 +16,7 @@ mod care;
 pub mod config;
 mod error;
 mod follow;
+mod heartbeat;
 mod home;
 pub mod identity;
 mod lock;

@@ -1,6 +1,7 @@
 //! A running node, from start to drained.
 
 use std::{
+    os::unix::net::UnixListener,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -78,6 +79,16 @@ impl Node {
     ///
     /// [`StartError`], with what to do about it. Nothing keeps running then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_behind(config, None).await
+    }
+
+    /// Does as [`start`](Self::start) says, with a control socket that somebody else has made and listens already at
+    /// the path in `config.control.listen`.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn start_behind(config: Config, control: Option<UnixListener>) -> Result<Self, StartError> {
         if !config.network.has_id() {
             return Err(StartError::Config {
                 key: "network.id",
@@ -99,11 +110,16 @@ impl Node {
             })
         };
         let (home, wired) = opening.await.expect("opening a data directory does not panic")?;
-        Self::assemble(&config, home, wired)
+        Self::assemble(&config, home, wired, control)
     }
 
     /// Puts the parts together and spawns them, once nothing can fail any more.
-    fn assemble(config: &Config, home: Home, wired: Wired) -> Result<Self, StartError> {
+    fn assemble(
+        config: &Config,
+        home: Home,
+        wired: Wired,
+        control: Option<UnixListener>,
+    ) -> Result<Self, StartError> {
         let peer = home.key.public().to_peer_id();
         let stop = CancellationToken::new();
         let traffic = wired.transport.traffic.clone();
@@ -150,7 +166,7 @@ impl Node {
             follows: follows.clone(),
             stop: stop.clone(),
         };
-        let control = wiring::control(config, peer, &home.path, handles)?;
+        let control = wiring::control(config, peer, &home.path, control, handles)?;
         let work = CancellationToken::new();
         let places = Places {
             store: home.store.clone(),

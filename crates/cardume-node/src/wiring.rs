@@ -1,6 +1,6 @@
 //! From configuration to parts that know each other: every feature is built here, by name.
 
-use std::{path::Path, sync::Arc};
+use std::{os::unix::net::UnixListener, path::Path, sync::Arc};
 
 use cardume_access::Roll;
 use cardume_store::{Mode, Store};
@@ -270,6 +270,7 @@ pub(crate) fn control(
     config: &Config,
     peer: PeerId,
     home: &Path,
+    inherited: Option<UnixListener>,
     handles: cardume_control::Handles,
 ) -> Result<cardume_control::Server, StartError> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -296,5 +297,5 @@ pub(crate) fn control(
             .collect(),
     };
     let path = home.join("cardume.sock");
-    Ok(config.control.build(path, node, handles)?)
+    Ok(config.control.build(path, inherited, node, handles)?)
 }

@@ -6,7 +6,7 @@ use cardume_content::Link;
 use cardume_exchange::{Destination, FetchRequest};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Shared;
+use super::{Shared, on_disk};
 use crate::{
     caller::Caller,
     extract::{Json as Body, check_peers, names},
@@ -33,8 +33,8 @@ async fn fetch(
     State(state): State<Shared>,
     Body(new): Body<NewFetch>,
 ) -> Result<(StatusCode, Json<Operation>)> {
-    if let Some(path) = &new.destination {
-        caller.check_writable(path)?;
+    if let Some(path) = new.destination.clone() {
+        on_disk(move || caller.check_writable(&path)).await?;
     }
     let sync = new.sync;
     let request = request(new)?;

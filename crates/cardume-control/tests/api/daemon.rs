@@ -127,7 +127,7 @@ impl Daemon {
             stop: stop.clone(),
         };
         let server = Config::default()
-            .build(home.join("run/c.sock"), node, handles)
+            .build(home.join("run/c.sock"), None, node, handles)
             .unwrap();
         let socket = server.socket().to_owned();
         let (door, work) = (CancellationToken::new(), CancellationToken::new());

@@ -6,6 +6,7 @@ mod panics;
 mod places;
 mod process;
 mod run;
+mod watchdog;
 
 pub(crate) use self::{
     places::{certificate_file, data_dir, key_file, socket},

@@ -8,7 +8,10 @@ pub(super) fn prepare() {
         current: limit.maximum,
         maximum: limit.maximum,
     };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+    // A service has what its unit gives it, and may not ask for more.
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {

@@ -2,7 +2,7 @@
 use std::{
     collections::BTreeMap,
     num::NonZeroUsize,
-    os::unix::fs::symlink,
+    os::unix::{fs::symlink, net::UnixListener},
     path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering},
 };
@@ -13,10 +13,11 @@ use figment::value::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Options, greeting, log, manager::Manager, panics, places, process};
+use super::{Options, greeting, log, manager::Manager, panics, places, process, watchdog};
 use crate::{
-    config::Place,
+    config::{Environment, Place},
     failure::{self, Ended, status},
+    inherited,
     reach::Reach,
 };
 
@@ -40,7 +41,12 @@ pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
     let certificate = places::certificate_file(&config, reach.environment)
         .map_err(|ended| located(ended, "network.certificate_file", &chain.values))?;
     config.network.certificate_file = certificate.map(|path| path.to_string_lossy().into_owned());
-    let socket = places::socket(&config, reach.environment, &data_dir);
+    let inherited = inherited(&config, reach.environment)
+        .map_err(|ended| located(ended, "control.listen", &chain.values))?;
+    let socket = match &inherited {
+        Some((path, _)) => path.clone(),
+        None => places::socket(&config, reach.environment, &data_dir),
+    };
     config.control.listen = Some(format!("unix:{}", socket.display()));
     config.node.data_dir = Some(data_dir);
 
@@ -58,7 +64,12 @@ pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
         })
         .build()
         .context("cannot start threads")?;
-    let ended = runtime.block_on(live(reach, config, &panicked));
+    let ended = runtime.block_on(live(
+        reach,
+        config,
+        inherited.map(|(_, socket)| socket),
+        &panicked,
+    ));
     let ended = ended.map_err(|error| placed(error, &chain.values));
     // Blocking work that outlives the grace period must not keep the process.
     runtime.shutdown_background();
@@ -88,11 +99,45 @@ fn located(ended: Ended, key: &str, values: &BTreeMap<Vec<String>, (Value, Place
     }
 }
 
-async fn live(reach: Reach<'_>, config: Config, panicked: &CancellationToken) -> anyhow::Result<()> {
+/// The name of the control socket in `cardume.socket`.
+const CONTROL: &str = "control";
+
+/// The control socket that the service manager has made, and where it is.
+///
+/// # Errors
+/// When `control.listen` names one, and there is none.
+fn inherited(config: &Config, environment: &Environment) -> Result<Option<(PathBuf, UnixListener)>, Ended> {
+    let named = config.control.inherited();
+    if config.control.listen.is_some() && named.is_none() {
+        return Ok(None);
+    }
+    let name = named.unwrap_or(CONTROL);
+    let socket = inherited::socket(environment, name).and_then(|socket| {
+        let path = socket.local_addr().ok()?.as_pathname()?.to_owned();
+        Some((path, socket))
+    });
+    if socket.is_none() && named.is_some() {
+        let message = format!(
+            "control.listen: the service manager hands over no unix socket called {name:?}; set \
+             FileDescriptorName={name} in cardume.socket, and start that unit first"
+        );
+        return Err(Ended::new(status::BAD_CONFIG, message));
+    }
+    Ok(socket)
+}
+
+async fn live(
+    reach: Reach<'_>,
+    config: Config,
+    control: Option<UnixListener>,
+    panicked: &CancellationToken,
+) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let manager = Manager::of(reach.environment);
+    let grace = config.shutdown.grace.get();
     let node = tokio::select! {
-        node = Node::start(config) => node?,
+        node = Node::start_behind(config, control) => node?,
+        never = manager.starting() => match never {},
         status = signals.stop() => return Err(Ended::new(status, "interrupted while starting").into()),
     };
     let _pointer = Pointer::new(&node);
@@ -107,8 +152,9 @@ async fn live(reach: Reach<'_>, config: Config, panicked: &CancellationToken) ->
         _ = signals.stop() => tracing::info!("stopping: a signal says so"),
         () = node.finished() => tracing::info!("stopping: the node says so"),
         () = panicked.cancelled() => {}
+        () = watchdog::feed(&node, &manager) => {}
     }
-    manager.stopping();
+    manager.stopping(grace);
     tokio::select! {
         ended = node.shutdown() => Ok(ended?),
         status = signals.stop() => {

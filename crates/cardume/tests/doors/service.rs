@@ -36,6 +36,7 @@ fn the_service_manager_hears_that_a_daemon_is_ready_and_that_it_stops() {
         .alone()
         .args(["daemon", "--data-dir", "data"])
         .env("NOTIFY_SOCKET", home.path().join("notify"))
+        .env("WATCHDOG_USEC", "3000000")
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
@@ -44,9 +45,23 @@ fn the_service_manager_hears_that_a_daemon_is_ready_and_that_it_stops() {
         let size = manager.recv(&mut text).unwrap();
         String::from_utf8_lossy(&text[..size]).into_owned()
     };
+    assert!(heard().starts_with("EXTEND_TIMEOUT_USEC="));
     assert!(heard().starts_with("READY=1\n"));
+    for _ in 0..2 {
+        let turned = heard();
+        assert!(
+            turned.starts_with("WATCHDOG=1\nSTATUS=0 peers; 0 B/s sent"),
+            "{turned}"
+        );
+    }
     terminate(&daemon);
-    assert!(heard().starts_with("STOPPING=1\n"));
+    let stopping = loop {
+        let text = heard();
+        if !text.starts_with("WATCHDOG=1\n") {
+            break text;
+        }
+    };
+    assert!(stopping.starts_with("STOPPING=1\n"), "{stopping}");
     assert_eq!(patience::ended(&mut daemon).unwrap().code(), Some(0));
 }
 
