@@ -1,8 +1,13 @@
 //! Checks and chores of this workspace.
 
+mod dist;
 mod net;
+mod system;
 mod tidy;
 
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 
 /// Checks and chores of this workspace; run as `cargo xtask`.
@@ -19,11 +24,45 @@ enum Chore {
     Tidy,
     /// Run the tests of whole networks: hosts, routers, relays and partitions, also those that take minutes. Needs root.
     Net,
+    /// Put together what is released: tarball, Debian package, RPM.
+    Dist(dist::Options),
+    /// Install the Debian package on hosts with systemd, and see it start, survive, stop, upgrade and go. Needs root.
+    System(system::Options),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
         Chore::Tidy => tidy::run(),
         Chore::Net => net::run(),
+        Chore::Dist(options) => dist::run_with(&options),
+        Chore::System(options) => system::run_with(&options),
     }
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "what was found and made is this program's output"
+)]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+/// Runs a command that has to succeed.
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("{command:?}"))?;
+    ensure!(status.success(), "{command:?}: {status}");
+    Ok(())
+}
+
+/// Bytes of all files below a directory.
+fn tree_size(directory: &Path) -> anyhow::Result<u64> {
+    let mut size = 0;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        size += match entry.file_type()?.is_dir() {
+            true => tree_size(&entry.path())?,
+            false => entry.metadata()?.len(),
+        };
+    }
+    Ok(size)
 }

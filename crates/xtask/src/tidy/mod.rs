@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use cargo_metadata::MetadataCommand;
 
+use crate::say;
+
 /// Runs every check, reports all that is wrong, and fails if anything is.
 pub(crate) fn run() -> anyhow::Result<()> {
     let metadata = MetadataCommand::new().exec().context("cargo metadata")?;
@@ -32,9 +34,4 @@ pub(crate) fn run() -> anyhow::Result<()> {
         say(&format!("tidy: {complaint}"));
     }
     bail!("{} things to tidy", wrong.len());
-}
-
-#[expect(clippy::print_stdout, reason = "what a check found is this program's output")]
-fn say(line: &str) {
-    println!("{line}");
 }
