@@ -28,7 +28,7 @@ use clap::Parser;
         cardume-bench w6 --only cardume,curl     with two contestants only"
 )]
 struct Arguments {
-    /// What to measure [default: all but w8, rates, liars and gossip]
+    /// What to measure [default: all but w8, rates, liars, gossip and strangers]
     #[arg(value_enum, value_name = "WORKLOAD")]
     workloads: Vec<Workload>,
     /// Bytes of the one file [default: as the workload says]
@@ -61,11 +61,17 @@ struct Arguments {
     /// Seconds of w8 and of gossip
     #[arg(long, default_value_t = 60)]
     idle: u64,
+    /// Be the strangers of `strangers`, at this address
+    #[arg(long, value_name = "MULTIADDR", hide = true)]
+    knock: Option<libp2p_core::Multiaddr>,
 }
 
 #[expect(clippy::print_stdout, reason = "tables are this program's output")]
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if let Some(address) = arguments.knock {
+        return runs::come(address);
+    }
     let program = match arguments.program {
         Some(program) => program,
         None => std::env::current_exe()?.with_file_name("cardume"),

@@ -46,6 +46,8 @@ pub enum Workload {
     Rates,
     /// One file from ten of 8 MB/s each, two of which lie or stall
     Liars,
+    /// Ten seconds at the gate of a closed network, with 200 strangers a second
+    Strangers,
     /// Starting a node again that shares a tree of small files
     Restart,
     /// A thousand messages of 1 KiB a second on a topic of eight nodes, for --idle seconds
@@ -71,8 +73,13 @@ impl Workload {
     /// Everything but what takes a minute or more of waiting.
     pub fn usual() -> Vec<Self> {
         let all = Self::value_variants().iter().copied();
-        all.filter(|workload| !matches!(workload, Self::W8 | Self::Rates | Self::Liars | Self::Gossip))
-            .collect()
+        all.filter(|workload| {
+            !matches!(
+                workload,
+                Self::W8 | Self::Rates | Self::Liars | Self::Gossip | Self::Strangers
+            )
+        })
+        .collect()
     }
 
     /// What it is called on the command line.
@@ -113,6 +120,7 @@ impl Workload {
             Self::NetQuic => "quinn",
             Self::Rates => "idle",
             Self::Liars => "honest",
+            Self::Strangers => "no-strangers",
             Self::Restart => "by-hand",
             _ => "curl",
         }

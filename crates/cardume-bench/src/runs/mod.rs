@@ -8,9 +8,12 @@ mod net;
 mod rates;
 mod restart;
 mod share;
+mod strangers;
 mod transfer;
 
 use std::path::Path;
+
+pub use self::strangers::come;
 
 use crate::{
     content::Content,
@@ -66,6 +69,10 @@ pub fn entries<'a>(
             .into_iter()
             .map(|(name, manner)| (node(), entry(name, move |to| liars::run(setting, manner, to))))
             .collect(),
+        Workload::Strangers => strangers::WAYS
+            .into_iter()
+            .map(|(name, way)| (node(), entry(name, move |_| strangers::run(setting, way))))
+            .collect(),
         Workload::Restart => restart::How::ALL
             .into_iter()
             .map(|(name, how)| (node(), entry(name, move |_| restart::run(setting, how))))
@@ -117,6 +124,7 @@ pub fn names() -> Vec<&'static str> {
     names.extend(["b3sum", "rustls", "quinn"]);
     names.extend(rates::Limit::ALL.map(|(name, _)| name));
     names.extend(liars::MANNERS.map(|(name, _)| name));
+    names.extend(strangers::WAYS.map(|(name, _)| name));
     names.extend(restart::How::ALL.map(|(name, _)| name));
     names
 }
