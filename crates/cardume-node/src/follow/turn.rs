@@ -266,7 +266,7 @@ impl Follower<'_> {
         if let Err(error) = ran {
             tracing::warn!(follow = self.name, number = version.number, %error, "the version is there all the same");
             self.board
-                .change(self.name, |row| row.problem = Some(error.to_string()));
+                .change(self.name, |row| row.problem = Some(format!("on_update: {error}")));
         }
         Ok(())
     }
