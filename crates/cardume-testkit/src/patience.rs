@@ -1,7 +1,8 @@
 //! Waits that end: what hangs fails its test, by name, instead of holding everything up.
 
 use std::{
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    io::Read as _,
+    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
     sync::mpsc::{RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
@@ -52,6 +53,37 @@ pub fn output_of(child: Child) -> anyhow::Result<Output> {
         );
     }
     Ok(output)
+}
+
+/// Starts a command whose daemon is to do something long, and waits until the daemon has taken it: until the command,
+/// told to by `--progress json`, shows how far that is. What it says after that is for [`output_of`].
+///
+/// # Errors
+///
+/// When it cannot be run, ends before, or hangs.
+pub fn begun(command: &mut Command) -> anyhow::Result<Child> {
+    command.args(["--progress", "json"]).stdin(Stdio::null());
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.with_context(|| format!("{command:?}"))?;
+    let mut stderr = child.stderr.take().context("what it says")?;
+    let (said, heard) = channel();
+    thread::spawn(move || said.send(first_line(&mut stderr).map(|line| (line, stderr))));
+    let heard = heard.recv_timeout(PATIENCE).ok().context("nothing is said")?;
+    let (line, stderr) = heard.with_context(|| format!("{command:?}"))?;
+    ensure!(line.starts_with('{'), "{command:?} said {line:?}");
+    child.stderr = Some(stderr);
+    Ok(child)
+}
+
+/// Byte by byte, so that nothing after the line is taken.
+fn first_line(stderr: &mut ChildStderr) -> anyhow::Result<String> {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        let mut byte = [0];
+        stderr.read_exact(&mut byte)?;
+        line.push(byte[0]);
+    }
+    Ok(String::from_utf8(line)?)
 }
 
 /// Waits for the end of a child; it is killed, and an error, when it takes longer than [`PATIENCE`].

@@ -109,15 +109,7 @@ fn a_command_whose_daemon_is_killed_and_started_anew_ends_and_says_so() -> anyho
     let giver = Home::new(PROGRAM)?.start()?;
     // Nothing but a hole, and long to hash.
     fs::File::create(giver.path().join("film"))?.set_len(64 << 30)?;
-    let mut command = giver.command();
-    command
-        .args(["share", "film"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let share = command.spawn()?;
-    until("the import to begin", || {
-        Ok(giver.json(["status"])?["operations"].as_u64() > Some(0))
-    })?;
+    let share = patience::begun(giver.command().args(["share", "film"]))?;
     let giver = giver.kill()?.start()?;
     let ended = patience::output_of(share)?;
     let said = String::from_utf8(ended.stderr)?;

@@ -110,16 +110,7 @@ fn what_is_cut_off_when_a_daemon_stops_says_so() {
 fn whoever_waits_for_an_operation_hears_that_the_daemon_stops() {
     let daemon = home().start().unwrap();
     let unknown = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-    let getting = daemon
-        .command()
-        .args(["get", unknown, "-o", "x"])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    patience::until("the operation runs", || {
-        Ok(daemon.json(["status"])?["operations"] == 1)
-    })
-    .unwrap();
+    let getting = patience::begun(daemon.command().args(["get", unknown, "-o", "x"])).unwrap();
     daemon.stop().unwrap();
     let output = patience::output_of(getting).unwrap();
     assert_eq!(status(&output), 6, "{}", error(&output));
