@@ -1,5 +1,5 @@
 //! Dial errors in words that say what to do.
-use std::error::Error;
+use std::{error::Error, io};
 
 use libp2p_allow_block_list::Blocked;
 use libp2p_connection_limits::Exceeded;
@@ -24,11 +24,18 @@ pub(crate) fn explain(peer: Option<PeerId>, error: &DialError) -> ConnectError {
         )),
         DialError::WrongPeerId { obtained, .. } => ConnectError::WrongPeer { found: *obtained },
         DialError::Denied { cause } => ConnectError::Denied(denial(cause)),
-        DialError::Transport(errors) => ConnectError::Failed(list(
-            errors
+        DialError::Transport(errors) => {
+            let all = errors
                 .iter()
-                .map(|(address, error)| (address, error as &(dyn Error + 'static))),
-        )),
+                .map(|(address, error)| (address, error as &(dyn Error + 'static)));
+            let is_there = all.clone().any(|(_, error)| hung_up(error));
+            let text = list(all);
+            if is_there {
+                ConnectError::TurnedAway(text)
+            } else {
+                ConnectError::Failed(text)
+            }
+        }
         DialError::Aborted | DialError::DialPeerConditionFalse(_) => {
             ConnectError::Failed("the attempt was given up; try again".into())
         }
@@ -58,6 +65,15 @@ fn list<'a>(errors: impl ExactSizeIterator<Item = (&'a Multiaddr, &'a (dyn Error
         parts.push(format!("and {rest} more"));
     }
     parts.join(", ")
+}
+
+/// Whether it says that a connection was made, and ended by the other side: a port where nobody listens refuses instead.
+fn hung_up<'a>(error: &'a (dyn Error + 'static)) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    let causes = std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source());
+    causes
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| matches!(error.kind(), ConnectionReset | UnexpectedEof | BrokenPipe))
 }
 
 /// The innermost cause, which alone says something new.

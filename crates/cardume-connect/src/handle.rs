@@ -275,6 +275,9 @@ pub enum ConnectError {
     /// Each address and what went wrong there.
     #[error("nobody answered: {0}")]
     Failed(String),
+    /// Somebody answered and hung up before it was known who: the peer has no room, or does not want us.
+    #[error("hung up on: {0}; the peer may be busy, try again")]
+    TurnedAway(String),
     /// A limit or a block stands against it.
     #[error("refused: {0}")]
     Denied(String),

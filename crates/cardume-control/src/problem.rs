@@ -211,6 +211,7 @@ impl From<ConnectError> for Refused {
         let code = match &error {
             ConnectError::Closed(_) => return Self::stopping(),
             ConnectError::NoAddress(_) | ConnectError::Failed(_) => Code::NotFound,
+            ConnectError::TurnedAway(_) => Code::Unavailable,
             ConnectError::Denied(_) | ConnectError::WrongPeer { .. } => Code::Denied,
             _ => Code::Failed,
         };

@@ -31,8 +31,7 @@ const CALM_PAUSE: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(300);
 /// Pause between two looks at who asks us.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
-/// Times a peer that the user named is tried before it counts as failed: a host where a crowd begins at once turns
-/// some away at first.
+/// Times a peer that the user named is tried before it counts as failed: it may just be starting anew.
 const NAMED_TRIES: u32 = 3;
 /// How long a peer is tried over TCP alone.
 const HEAD_START: Duration = Duration::from_secs(1);
@@ -118,7 +117,7 @@ struct Named {
     /// What was a source once has not failed.
     was_source: bool,
     said_no: bool,
-    /// Times it could not be asked.
+    /// Times it could not be reached, or was no cardume of this network.
     failures: u32,
 }
 
@@ -256,6 +255,11 @@ impl Sources {
     fn on_answer(&mut self, peer: PeerId, answer: Result<Response, RequestError>) -> Option<Found> {
         self.asking = self.asking.saturating_sub(1);
         let answered = answer.is_ok();
+        // One that turns us away, or is slow, is there, and may have room later.
+        let is_useless = !matches!(
+            answer,
+            Ok(_) | Err(RequestError::Lost(_) | RequestError::TimedOut)
+        );
         match &answer {
             Ok(Response::Coming { bytes }) => self.is_coming(peer, *bytes),
             _ => {
@@ -292,7 +296,7 @@ impl Sources {
         if let Some(named) = self.named.get_mut(&peer) {
             named.was_source |= has.is_some();
             named.said_no |= answered && has.is_none();
-            named.failures += u32::from(!answered);
+            named.failures += u32::from(is_useless);
         }
         if has.is_some() {
             self.finder.known.saw(self.root, peer, Instant::now());
@@ -355,6 +359,8 @@ impl Sources {
         } else {
             CALM_PAUSE
         };
+        // A crowd that was turned away together does not come back together.
+        let pause = pause.mul_f64(rand::random_range(0.5..1.5));
         self.pause = (self.pause * 2).min(LAST_PAUSE);
         let named = self.named.iter();
         self.take_candidates(
@@ -410,7 +416,10 @@ async fn ask(finder: Finder, cid: Cid, peer: PeerId, addresses: Vec<Multiaddr>) 
     let answer = async {
         if !addresses.is_empty() {
             let connected = connect(&finder, peer, addresses).await;
-            connected.map_err(|error| RequestError::Unreachable(error.to_string()))?;
+            connected.map_err(|error| match error {
+                ConnectError::TurnedAway(_) => RequestError::Lost(error.to_string()),
+                _ => RequestError::Unreachable(error.to_string()),
+            })?;
         }
         loop {
             match finder

@@ -31,8 +31,6 @@ pub(crate) enum Error {
     #[error(transparent)]
     Connect(#[from] quinn::ConnectError),
     #[error(transparent)]
-    Connection(#[from] quinn::ConnectionError),
-    #[error(transparent)]
     Handshake(#[from] tls::HandshakeError),
     #[error("expected {expected}, and {found} answered")]
     OtherPeer {

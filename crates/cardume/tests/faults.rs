@@ -171,7 +171,9 @@ fn a_file_that_changes_while_it_is_fetched_is_never_mixed() -> anyhow::Result<()
 }
 
 #[test]
-fn a_source_that_turns_away_at_first_is_tried_again() -> anyhow::Result<()> {
+fn a_source_that_turns_away_is_tried_again_for_longer_than_one_that_is_not_there() -> anyhow::Result<()> {
+    const TURNED_AWAY: usize = 4;
+
     let (giver, cid, address) = giver(1 << 20)?;
     let door = TcpListener::bind("127.0.0.1:0")?;
     let busy = address.replace(
@@ -180,14 +182,18 @@ fn a_source_that_turns_away_at_first_is_tried_again() -> anyhow::Result<()> {
     );
     let to = giver.tcp()?;
     thread::spawn(move || -> std::io::Result<()> {
-        drop(door.accept()?);
+        for _ in 0..TURNED_AWAY {
+            drop(door.accept()?);
+        }
         let (caller, _) = door.accept()?;
         let callee = TcpStream::connect(to)?;
         let (mut back, mut forth) = (callee.try_clone()?, caller.try_clone()?);
         thread::spawn(move || std::io::copy(&mut back, &mut forth));
         std::io::copy(&mut &caller, &mut &callee).map(drop)
     });
-    let taker = Home::new(PROGRAM)?.start()?;
+    let taker = Home::new(PROGRAM)?
+        .set(r#"exchange.give_up_after="100ms""#)
+        .start()?;
     let mut get = begin_get(&taker, &cid, &busy)?;
     ensure!(patience::ended(&mut get)?.success(), "{}", taker.log());
     ensure!(files_equal(&giver, &taker)?, "the file is right");

@@ -1,11 +1,14 @@
 //! From the first packet to a peer that is known.
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use libp2p_identity::PeerId;
-use quinn::Connecting;
+use quinn::{Connecting, ConnectionError, TransportErrorCode};
 use rustls::pki_types::CertificateDer;
 
 use super::{Error, connection::Connection};
@@ -16,7 +19,7 @@ pub(super) type Connected = (PeerId, Connection);
 
 /// Waits for the end of a handshake; with anybody, or with `expected`.
 pub(super) async fn finish(connecting: Connecting, expected: Option<PeerId>) -> Result<Connected, Error> {
-    let connection = connecting.await?;
+    let connection = connecting.await.map_err(told)?;
     let found = peer(&connection)?;
     if let Some(expected) = expected
         && expected != found
@@ -27,6 +30,18 @@ pub(super) async fn finish(connecting: Connecting, expected: Option<PeerId>) -> 
         });
     }
     Ok((found, Connection::new(connection)))
+}
+
+/// The error in words of the standard library, in which a peer that refuses resets the connection, as over TCP.
+fn told(error: ConnectionError) -> io::Error {
+    match &error {
+        ConnectionError::ConnectionClosed(close)
+            if close.error_code == TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            io::Error::new(io::ErrorKind::ConnectionReset, error)
+        }
+        _ => error.into(),
+    }
 }
 
 fn peer(connection: &quinn::Connection) -> Result<PeerId, HandshakeError> {
