@@ -22,6 +22,7 @@ mod door;
 mod download;
 mod error;
 mod fetch;
+mod fresh;
 pub mod giving;
 mod goal;
 mod handle;
@@ -76,6 +77,7 @@ impl Config {
         let board = Arc::<announce::Board>::default();
         let register = Arc::<Mutex<handle::Register>>::default();
         let sending = Arc::<sending::Sending>::default();
+        let fresh = Arc::<fresh::Fresh>::default();
         let (sender, commands) = mpsc::channel(COMMANDS);
         let pulls = pulls::Pulls::default();
         let answerer = serve::Answerer {
@@ -88,6 +90,7 @@ impl Config {
             waiting: Arc::new(Semaphore::new(self.max_waiting)),
             buffers: cardume_transfer::Buffers::default(),
             sending: sending.clone(),
+            fresh: fresh.clone(),
         };
         let finder = sources::Finder {
             transfer,
@@ -98,6 +101,7 @@ impl Config {
             local,
             known,
             sending,
+            fresh,
             in_flight: Arc::default(),
         };
         let server = Server {

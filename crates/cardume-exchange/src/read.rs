@@ -40,7 +40,7 @@ pub(crate) async fn run(
         mut begun,
     } = job;
     let opened = tokio::select! {
-        opened = open(&path, config, disk, root, &mut download) => opened,
+        opened = open(&path, range.start, config, disk, root, &mut download) => opened,
         () = begun.closed() => return,
     };
     let source = match opened {
@@ -82,6 +82,7 @@ struct Source {
 
 async fn open(
     path: &[String],
+    at: u64,
     config: &Config,
     disk: &Disk,
     root: cardume_content::Cid,
@@ -104,6 +105,7 @@ async fn open(
     }
     download.tally.phase(Phase::Content);
     let id = download.add_blob(entry.cid, entry.size, config.max_total.get(), Goal::Store, true);
+    download.focus(id, ahead(at, u64::MAX, config));
     loop {
         match download.next().await? {
             Event::Started { blob, fetch } if blob == id => {
@@ -134,8 +136,7 @@ async fn stream(
         let end = range.end.min((at / CHUNK + 1) * CHUNK);
         if let Some((id, fetch)) = &fetching {
             let piece = at / PIECE;
-            let last = range.end.div_ceil(PIECE);
-            download.focus(*id, piece..last.min(piece + config.read_ahead.max(1) as u64));
+            download.focus(*id, ahead(at, range.end, config));
             let is_complete = wait_for(piece, *id, fetch, download).await?;
             if is_complete {
                 finish(disk, fetch).await?;
@@ -151,6 +152,15 @@ async fn stream(
         hand_over(chunk, fetching.is_some(), download, sender).await?;
     }
     Ok(())
+}
+
+/// The pieces that a reader at byte `at` waits for, or will soon, if it reads up to `end`.
+fn ahead(at: u64, end: u64, config: &Config) -> Range<u64> {
+    let piece = at / PIECE;
+    piece
+        ..end
+            .div_ceil(PIECE)
+            .min(piece.saturating_add(config.read_ahead.max(1) as u64))
 }
 
 /// Waits until a piece is here; whether the whole blob is.

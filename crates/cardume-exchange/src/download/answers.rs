@@ -1,5 +1,5 @@
 //! Answers taken in: handed to be verified, and what came of that.
-use std::{sync::Arc, time::Instant};
+use std::{ops::Range, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use cardume_content::{
@@ -77,10 +77,15 @@ impl Download {
                     _ => self.ban(peer, "its answer is for another size than it claimed"),
                 }
             }
-            (Ask::Proof { blob, size }, Response::Slices { size: told, slices }) => {
+            (Ask::Proof { blob, size, along }, Response::Slices { size: told, slices }) => {
                 self.schedule.on_content(ticket, now);
-                match <[Bytes; 1]>::try_from(slices) {
-                    Ok([slice]) if told == size => self.check_proof(ticket, peer, blob, size, slice),
+                let ranges = along.map(|piece| piece_range(size, piece));
+                let mut slices = slices.into_iter();
+                match slices.next_back() {
+                    Some(slice) if told == size && slices.len() == ranges.clone().count() => {
+                        let along = ranges.zip(slices).collect();
+                        self.check_proof(ticket, peer, blob, size, slice, along);
+                    }
                     _ => self.ban(peer, "its answer is for another size than it claimed"),
                 }
             }
@@ -108,11 +113,20 @@ impl Download {
             return self.schedule.end(ticket);
         };
         state.checking += 1;
-        let work = Check::new(state.cid.hash(), size, piece_range(size, piece), slice).write(fetch);
+        let work = Check::new(state.cid.hash(), size, piece_range(size, piece), slice)
+            .write(fetch, self.finder.fresh.clone());
         self.check(ticket, peer, blob, piece, work);
     }
 
-    fn check_proof(&mut self, ticket: Ticket, peer: PeerId, blob: BlobId, size: u64, slice: Bytes) {
+    fn check_proof(
+        &mut self,
+        ticket: Ticket,
+        peer: PeerId,
+        blob: BlobId,
+        size: u64,
+        slice: Bytes,
+        along: Vec<(Range<u64>, Bytes)>,
+    ) {
         // One at a time: another peer may have been asked too, because this one was late.
         let is_open = |state: &&mut BlobState| state.fetch.is_none() && state.checking == 0;
         let Some(state) = self.blobs.get_mut(&blob).filter(is_open) else {
@@ -121,7 +135,7 @@ impl Download {
         state.checking += 1;
         self.schedule.set_proving(blob, true);
         let check = Check::new(state.cid.hash(), size, proof_range(size), slice);
-        let work = check.prove(state.expected, state.max, state.goal.clone());
+        let work = check.prove(state.expected, state.max, state.goal.clone(), along);
         let last = piece_count(size).saturating_sub(1);
         self.check(ticket, peer, blob, last, work);
     }

@@ -1,5 +1,5 @@
 //! Answers verified and written, on blocking threads.
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use cardume_content::{
@@ -13,6 +13,7 @@ use libp2p_identity::PeerId;
 use super::Sink;
 use crate::{
     FetchError,
+    fresh::Fresh,
     goal::Goal,
     schedule::{BlobId, ItemId, Ticket},
 };
@@ -109,13 +110,23 @@ impl Check {
         }
     }
 
-    /// Verifies and writes.
-    pub(super) fn write(self, fetch: Arc<cardume_store::Fetch>) -> Work {
-        Box::new(move |_| Ok(Got::Written(fetch.write(self.range, self.slice)?)))
+    /// Verifies and writes; what others want of it stays at hand.
+    pub(super) fn write(self, fetch: Arc<cardume_store::Fetch>, fresh: Arc<Fresh>) -> Work {
+        Box::new(move |_| {
+            let written = fetch.write(self.range.clone(), self.slice.clone())?;
+            fresh.keep(self.hash, self.range, self.slice, Instant::now());
+            Ok(Got::Written(written))
+        })
     }
 
-    /// Verifies the end, which proves the size, and only then opens the blob.
-    pub(super) fn prove(self, expected: Option<u64>, max: u64, goal: Goal) -> Work {
+    /// Verifies the end, which proves the size, and only then opens the blob, and takes in what came `along`.
+    pub(super) fn prove(
+        self,
+        expected: Option<u64>,
+        max: u64,
+        goal: Goal,
+        along: Vec<(Range<u64>, Bytes)>,
+    ) -> Work {
         Box::new(move |store| {
             for part in slice::decode(self.hash, self.size, self.range.clone(), self.slice.clone()) {
                 part?;
@@ -131,11 +142,14 @@ impl Check {
             drop(claim);
             // Of a longer blob the end is a part of a piece, and comes again with the rest of it.
             let last = piece_range(self.size, piece_count(self.size).saturating_sub(1));
-            let bytes = if self.range == last {
+            let mut bytes = if self.range == last {
                 fetch.write(last, self.slice)?
             } else {
                 0
             };
+            for (range, slice) in along {
+                bytes += fetch.write(range, slice)?;
+            }
             let held = fetch.pieces();
             Ok(Got::Opened { fetch, held, bytes })
         })

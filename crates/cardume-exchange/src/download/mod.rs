@@ -136,6 +136,7 @@ pub(crate) struct Download {
 impl Drop for Download {
     fn drop(&mut self) {
         self.count_in_flight(0);
+        self.finder.fresh.clear();
     }
 }
 
@@ -346,9 +347,11 @@ impl Download {
                 cid: self.blobs.get(blob)?.cid,
                 since: *since,
             },
-            Ask::Proof { blob, size } => Request::Get {
+            Ask::Proof { blob, size, along } => Request::Get {
                 cid: self.blobs.get(blob)?.cid,
-                ranges: vec![check::proof_range(*size)],
+                ranges: (along.clone().map(|piece| piece_range(*size, piece)))
+                    .chain([check::proof_range(*size)])
+                    .collect(),
             },
             Ask::Piece { blob, size, piece } => Request::Get {
                 cid: self.blobs.get(blob)?.cid,

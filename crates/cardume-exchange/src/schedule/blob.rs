@@ -22,6 +22,9 @@ const MAX_POLL_PAUSE: Duration = Duration::from_millis(400);
 const FIRST_PATIENCE: Duration = Duration::from_millis(500);
 const MAX_PATIENCE: Duration = Duration::from_secs(15);
 
+/// Pieces that come with a proof, at most: what a reader of a mebibyte needs, wherever that begins.
+const ALONG: u64 = 2;
+
 /// How long a piece that a source has given to others is not asked of a source again.
 const ELSEWHERE: Duration = Duration::from_millis(500);
 /// Such pieces remembered; more are forgotten sooner.
@@ -78,6 +81,8 @@ enum Stage {
     Unproven {
         asked: Vec<(Ticket, u64)>,
         proving: bool,
+        /// Whether nothing comes along with the proof: a request with more was refused, or late.
+        alone: bool,
     },
     Proven(Pieces),
 }
@@ -110,6 +115,7 @@ impl Blob {
             stage: Stage::Unproven {
                 asked: Vec::new(),
                 proving: false,
+                alone: false,
             },
             crowd: Crowd::new(crowd::key(me, salt)),
             elsewhere: Elsewhere::default(),
@@ -304,11 +310,25 @@ impl Blob {
     ) -> Option<Ask> {
         let holder = self.holders.get(peer)?;
         let has = holder.held.as_ref()?;
-        if let Stage::Unproven { asked, proving } = &self.stage {
+        if let Stage::Unproven {
+            asked,
+            proving,
+            alone,
+        } = &self.stage
+        {
             let size = has.size;
             let last = piece_count(size).saturating_sub(1);
             let free = !*proving && !asked.iter().any(|(_, asked)| *asked == size);
-            return (free && has.pieces.contains(last)).then_some(Ask::Proof { blob: id, size });
+            let along = if *alone {
+                0..0
+            } else {
+                self.waited_for(&has.pieces)
+            };
+            return (free && has.pieces.contains(last)).then_some(Ask::Proof {
+                blob: id,
+                size,
+                along,
+            });
         }
         let (size, piece) = self.pick_piece(peer, now, random)?;
         Some(Ask::Piece {
@@ -316,6 +336,20 @@ impl Blob {
             size,
             piece,
         })
+    }
+
+    /// The first pieces that a reader waits for, as many as go with a proof, if nothing else is wanted and they are in `has`.
+    fn waited_for(&self, has: &PieceSet) -> Range<u64> {
+        let focus = self.focus.clone().filter(|_| self.only_focus).unwrap_or(0..0);
+        // The last piece holds the proof, and ranges are disjoint.
+        let last = has.len().saturating_sub(1);
+        let end = focus.end.min(last).min(focus.start.saturating_add(ALONG));
+        let mut along = focus.start..end;
+        if along.all(|piece| has.contains(piece)) {
+            focus.start..end.max(focus.start)
+        } else {
+            0..0
+        }
     }
 
     fn pick_piece(&mut self, peer: &PeerId, now: Instant, random: &mut Random) -> Option<(u64, u64)> {
@@ -383,8 +417,9 @@ impl Blob {
 
     /// Forgets a request for a proof; somebody else may bring it.
     pub(super) fn proof_ended(&mut self, ticket: Ticket) {
-        if let Stage::Unproven { asked, .. } = &mut self.stage {
+        if let Stage::Unproven { asked, alone, .. } = &mut self.stage {
             asked.retain(|(other, _)| *other != ticket);
+            *alone = true;
         }
     }
 

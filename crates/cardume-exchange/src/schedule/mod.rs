@@ -59,6 +59,8 @@ pub enum Ask {
         blob: BlobId,
         /// Its bytes, as this peer claims.
         size: u64,
+        /// Pieces that a reader waits for and that come along; none where nobody waits.
+        along: Range<u64>,
     },
     /// One piece of a blob.
     Piece {

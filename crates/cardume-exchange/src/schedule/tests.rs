@@ -359,6 +359,41 @@ fn a_size_is_asked_for_once_and_those_who_claimed_another_are_named() {
 }
 
 #[test]
+fn what_a_reader_waits_for_comes_with_the_proof() {
+    let proof = |focus, size: u64, held: &[u64]| {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(peer(200), BOUNDS, 8);
+        schedule.add_blob(BLOB, 0, true, now);
+        schedule.focus(BLOB, focus);
+        schedule.add_peer(peer(0), now);
+        let mut pieces = PieceSet::empty(piece_count(size));
+        held.iter().for_each(|piece| _ = pieces.insert(*piece));
+        schedule.know(&peer(0), BLOB, now, size, 1, pieces);
+        let mut orders = std::iter::from_fn(|| schedule.next(now));
+        orders.find_map(|order| match order.ask {
+            Ask::Proof { along, .. } => Some(along),
+            _ => None,
+        })
+    };
+    let all: Vec<u64> = (0..9).collect();
+    assert_eq!(proof(3..19, 9 * PIECE, &all), Some(3..5));
+    assert_eq!(proof(7..19, 9 * PIECE, &all), Some(7..8));
+    assert!(
+        proof(8..19, 9 * PIECE, &all).unwrap().is_empty(),
+        "the proof is in it"
+    );
+    assert!(proof(9..19, 9 * PIECE, &all).unwrap().is_empty(), "after the end");
+    assert!(
+        proof(3..19, 9 * PIECE, &[3, 8]).unwrap().is_empty(),
+        "it has one of two"
+    );
+    assert!(
+        proof(0..16, PIECE, &[0]).unwrap().is_empty(),
+        "the proof is all of it"
+    );
+}
+
+#[test]
 fn a_proof_that_does_not_come_is_soon_asked_of_another() {
     let now = Instant::now();
     let mut schedule = Schedule::new(peer(200), BOUNDS, 8);

@@ -227,7 +227,7 @@ impl Schedule {
         self.last_ticket += 1;
         let ticket = self.last_ticket;
         match &ask {
-            Ask::Proof { blob, size } => {
+            Ask::Proof { blob, size, .. } => {
                 if let Some(blob) = self.blobs.get_mut(blob) {
                     blob.proof_asked(ticket, *size);
                 }
@@ -240,7 +240,7 @@ impl Schedule {
             Ask::Have { .. } | Ask::Many { .. } => {}
         }
         let patience = self.peers.get(&peer).map(|peer| match ask {
-            Ask::Proof { .. } => peer.proof_deadline(),
+            Ask::Proof { ref along, .. } if along.is_empty() => peer.proof_deadline(),
             _ => peer.deadline(self.pace.usual()),
         });
         let due = now + patience.unwrap_or_default();
