@@ -10,5 +10,6 @@ pub mod hosts;
 pub mod internet;
 pub mod liar;
 pub mod line;
+pub mod neighbour;
 pub mod patience;
 pub mod web;

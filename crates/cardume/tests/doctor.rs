@@ -13,6 +13,7 @@ use anyhow::{Context, ensure};
 use cardume_testkit::{
     daemon::Home,
     hosts::{self, Lan},
+    neighbour::Neighbour,
     patience,
 };
 use serde_json::Value;
@@ -63,6 +64,15 @@ fn report(output: &Output) -> anyhow::Result<Value> {
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
     ensure!(report["healthy"] == (output.status.code() == Some(0)), "{report}");
     Ok(report)
+}
+
+/// What is found of this check, if it is found so.
+fn found<'a>(report: &'a Value, check: &str, state: &str) -> anyhow::Result<&'a str> {
+    let findings = report["findings"].as_array().context("findings")?;
+    let found = findings.iter().find(|found| found["check"] == check);
+    let found = found.with_context(|| format!("{check}: {report}"))?;
+    ensure!(found["state"] == state, "{found}");
+    found["what"].as_str().context("what")
 }
 
 /// The one thing that is wrong, of this check; it names a remedy.
@@ -198,6 +208,60 @@ fn the_doctor_names_a_full_disk_and_too_few_file_descriptors() -> anyhow::Result
         only_wrong(&found, "files")?.contains("file descriptors: 64"),
         "{found}"
     );
+    Ok(())
+}
+
+#[test]
+fn the_doctor_names_small_buffers_of_udp_and_what_they_should_be() -> anyhow::Result<()> {
+    if !hosts::available() {
+        return Ok(());
+    }
+    let home = Home::new(PROGRAM)?;
+    // As they are by default, and as they should be: over the kernel's own, for this process only.
+    for (bytes, state, said) in [
+        (212_992, "note", "sysctl -w net.core.rmem_max=2097152"),
+        (4 << 20, "ok", "4.0 MiB to receive"),
+    ] {
+        let limits = format!(
+            "echo {bytes} > \"$HOME/limit\"; \
+             for one in rmem wmem; do mount --bind \"$HOME/limit\" /proc/sys/net/core/${{one}}_max; done"
+        );
+        let report = after(&limits, &home)?;
+        let what = found(&report, "udp buffers", state)?;
+        ensure!(what.contains(said), "{what}");
+        ensure!(
+            report["healthy"] == true,
+            "a node works with small ones: {report}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn the_doctor_names_peers_of_other_versions() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let daemon = Home::new(PROGRAM)?.start()?;
+    let version = daemon.json(["status"])?["version"]
+        .as_str()
+        .context("version")?
+        .to_owned();
+    let own = format!("cardume/{version}");
+    let mut neighbours = Vec::new();
+    for (agent, state) in [(own.as_str(), "ok"), ("cardume/0.0.1", "note")] {
+        let address = daemon.address(true)?;
+        neighbours.push(runtime.block_on(Neighbour::of(&address, agent))?);
+        patience::until("it says what it runs", || {
+            let peers = daemon.run(["--json", "peer", "ls"])?;
+            Ok(String::from_utf8_lossy(&peers.stdout).contains(&format!("{agent:?}")))
+        })?;
+        let report = report(&daemon.run(["--json", "doctor"])?)?;
+        let what = found(&report, "peers", state)?;
+        ensure!(what.contains(&format!("1 x {agent}")), "{what}");
+        ensure!(what.contains("other versions") == (state == "note"), "{what}");
+    }
     Ok(())
 }
 
