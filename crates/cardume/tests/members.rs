@@ -3,12 +3,13 @@
 use std::{
     fs,
     path::Path,
+    process::Stdio,
     time::{Duration, Instant},
 };
 
 use cardume_testkit::{
     daemon::{Daemon, Home, error, status},
-    patience::PATIENCE,
+    patience::{self, PATIENCE},
 };
 use serde_json::Value;
 
@@ -156,6 +157,108 @@ fn members_fetch_from_each_other_and_a_revoked_one_is_cut_off_everywhere() {
         c.json(["status"]).unwrap()["membership"]["certificate"]["problem"].is_null()
     });
     c.json(["peer", "connect", &b.address(false).unwrap()]).unwrap();
+}
+
+#[test]
+fn the_gate_stands_on_relayed_connections_too() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    // Both let in whom either authority has signed; everybody else knows but one.
+    let both = format!("network.authorities=[{:?},{:?}]", ours.public, theirs.public);
+    let relay = ours.member(&[]).set(&both).set("nat.relay_server=true");
+    let relay = relay.start().unwrap();
+    let stranger = theirs.member(&[]).set(&both).start().unwrap();
+    let relay_address = relay.address(false).unwrap();
+    let giver = ours.member(&[]).set(format!("nat.relays=[{relay_address:?}]"));
+    let giver = giver.start().unwrap();
+    let member = ours.member(&[]).start().unwrap();
+    until("a place at the relay", || {
+        giver.json(["net", "relays"]).unwrap()[0]["state"] == "held"
+    });
+    fs::write(giver.path().join("note"), "for members").unwrap();
+    let cid = text(&giver.json(["share", "note"]).unwrap()["cid"]).to_owned();
+    let through = format!("{relay_address}/p2p-circuit/p2p/{}", giver.peer_id().unwrap());
+
+    stranger.json(["peer", "connect", &relay_address]).unwrap();
+    let refused = stranger.run(["peer", "connect", &through]).unwrap();
+    let said = error(&refused);
+    assert!(
+        status(&refused) != 0 && said.contains("refused by the other side"),
+        "{said}"
+    );
+    let get = ["get", &cid, "-o", "note", "--peer", &through, "--timeout", "3s"];
+    let got = stranger.run(get).unwrap();
+    assert!(!got.status.success() && !stranger.path().join("note").exists());
+    let told = giver.json(["status"]).unwrap()["membership"]["refused"].clone();
+    assert!(told["unknown_authority"].as_u64() > Some(0), "{told}");
+    let connected = giver.run(["--json", "peer", "ls"]).unwrap().stdout;
+    let connected = String::from_utf8(connected).unwrap();
+    assert!(!connected.contains(&stranger.peer_id().unwrap()), "{connected}");
+
+    member.json(get).unwrap();
+    assert_eq!(
+        fs::read_to_string(member.path().join("note")).unwrap(),
+        "for members"
+    );
+}
+
+#[test]
+fn groups_of_certificates_decide_who_gets_a_share_and_whose_messages_are_taken() {
+    let authority = Authority::new();
+    let home = authority.member(&[]);
+    let file = home.path().join("page");
+    fs::write(&file, "for the web").unwrap();
+    let giver = home
+        .set(format!("share.page.path={file:?}"))
+        .set("share.page.allow=[\"group:web\"]")
+        .set("topic.news.publishers=[\"group:web\"]")
+        .start()
+        .unwrap();
+    let [web, other] =
+        [["--groups", "web,eu"], ["--groups", "eu"]].map(|groups| authority.member(&groups).start().unwrap());
+    until("it is shared", || {
+        giver.json(["status"]).unwrap()["shares"][0]["state"] == "shared"
+    });
+    let link = text(&giver.json(["file", "ls"]).unwrap()["link"]).to_owned();
+    let get = ["get", &link, "-o", "page", "--timeout", "2s"];
+    assert_eq!(
+        status(&other.run(get).unwrap()),
+        4,
+        "it is not there for who is not in it"
+    );
+    web.json(get).unwrap();
+    assert_eq!(
+        fs::read_to_string(web.path().join("page")).unwrap(),
+        "for the web"
+    );
+    let denied = giver.json(["status"]).unwrap()["denied"].clone();
+    assert!(denied["fetch"].as_u64() > Some(0), "{denied}");
+
+    let listening = giver
+        .command()
+        .args(["--json", "topic", "sub", "news", "--count", "1"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let publish = |author: &Daemon, text: &str| {
+        let address = giver.address(true).unwrap();
+        author.json(["peer", "connect", &address]).unwrap();
+        author
+            .json(["topic", "pub", "news", text, "--wait", "1m"])
+            .unwrap();
+    };
+    publish(&other, "not for the news");
+    until("it is not taken", || {
+        giver.json(["topic", "ls"]).unwrap()["ignored"].as_u64() > Some(0)
+    });
+    publish(&web, "news");
+    let heard = patience::output_of(listening).unwrap();
+    let heard: Value = serde_json::from_slice(&heard.stdout).unwrap();
+    assert_eq!(
+        (&heard["text"], &heard["from"]),
+        (&"news".into(), &web.peer_id().unwrap().into())
+    );
 }
 
 #[test]
