@@ -39,6 +39,10 @@ pub struct Follow {
     pub channel: Id,
     /// Where its newest version is; absolute, in a directory that is there.
     pub to: PathBuf,
+    /// Who may have what it brings: names of peers, `group:NAME` and peer ids. Everybody who can connect, if not given;
+    /// nobody, if empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
     /// How a new version takes the place of the old one.
     #[serde(default)]
     pub mode: Mode,
@@ -75,6 +79,7 @@ impl Follow {
         Self {
             channel,
             to: to.into(),
+            allow: None,
             mode: Mode::default(),
             keep: keep(),
             on_update: Vec::new(),

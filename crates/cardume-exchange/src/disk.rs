@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use cardume_content::Hash;
+use cardume_content::{Cid, Hash};
 use cardume_store::Store;
 use tokio::sync::{oneshot, watch};
 
@@ -25,6 +25,14 @@ impl Disk {
             store,
             turns: Arc::new(Turns::new(threads)),
             changes: Arc::default(),
+        }
+    }
+
+    /// The same, for what only those on the list `allow` may have, and is going to be the root `cid`.
+    pub(crate) fn guarding_for(&self, cid: Cid, allow: Vec<String>) -> Self {
+        Self {
+            store: self.store.guarding_for(cid, allow),
+            ..self.clone()
         }
     }
 

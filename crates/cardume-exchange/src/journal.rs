@@ -28,6 +28,8 @@ struct Row {
     name: Option<String>,
     #[serde(default)]
     origins: Vec<String>,
+    #[serde(default)]
+    allow: Option<Vec<String>>,
 }
 
 /// The table of fetches to go on with. Every method blocks on the disk.
@@ -103,6 +105,7 @@ impl Row {
             only: request.only.clone(),
             name: request.name.clone(),
             origins: request.origins.iter().map(Address::to_text).collect(),
+            allow: request.allow.clone(),
         }
     }
 
@@ -126,6 +129,7 @@ impl Row {
             link_within: None,
             only: self.only,
             name: self.name,
+            allow: self.allow,
             deadline: Some(PATIENCE),
             persist: true,
         }
@@ -150,6 +154,7 @@ mod tests {
         };
         let mut request = FetchRequest::new(Cid::blob(Hash::of(b"x")), destination);
         request.only = vec!["*.mkv".into()];
+        request.allow = Some(vec!["group:family".into()]);
         request.persist = true;
         let key = journal.add(&request).unwrap();
         let other = journal.add(&request).unwrap();

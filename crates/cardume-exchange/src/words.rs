@@ -29,6 +29,8 @@ pub struct FetchRequest {
     pub only: Vec<String>,
     /// What to call the root in the store; by default, the destination's name.
     pub name: Option<String>,
+    /// Who may have what comes, as words of an `allow` list; everybody if not set.
+    pub allow: Option<Vec<String>>,
     /// How long to look for somebody who has it; by default, `[exchange] find_timeout`.
     pub deadline: Option<Duration>,
     /// Whether it goes on by itself after the node was stopped or killed.
@@ -63,6 +65,7 @@ impl FetchRequest {
             link_within: None,
             only: Vec::new(),
             name: None,
+            allow: None,
             deadline: None,
             persist: false,
         }

@@ -167,6 +167,10 @@ pub struct Fetch {
     pub from: String,
     /// The file or directory that it is to be; absolute, in a directory that is there.
     pub to: PathBuf,
+    /// Who may have what it brings: names of peers, `group:NAME` and peer ids. Everybody who can connect, if not given;
+    /// nobody, if empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
 }
 
 impl Fetch {
@@ -177,10 +181,31 @@ impl Fetch {
 }
 
 impl Config {
+    /// Every list of who may have some content, with the keys that it is under.
+    pub fn allows(&self) -> impl Iterator<Item = ([&str; 3], &[String])> {
+        let shares = self
+            .share
+            .iter()
+            .map(|(name, share)| ("share", name, &share.allow));
+        let fetches = self
+            .fetch
+            .iter()
+            .map(|(name, fetch)| ("fetch", name, &fetch.allow));
+        let follows = self
+            .follow
+            .iter()
+            .map(|(name, follow)| ("follow", name, &follow.allow));
+        let all = shares.chain(fetches).chain(follows);
+        all.filter_map(|(table, name, allow)| Some(([table, name.as_str(), "allow"], allow.as_deref()?)))
+    }
+
     /// Every place that follows a channel: of `[follow.*]`, and of `[fetch.*]` that name one.
     pub fn follows(&self) -> BTreeMap<String, cardume_channel::Follow> {
         let of_fetch = self.fetch.iter().filter_map(|(name, fetch)| {
-            let follow = cardume_channel::Follow::new(fetch.channel()?, &fetch.to);
+            let follow = cardume_channel::Follow {
+                allow: fetch.allow.clone(),
+                ..cardume_channel::Follow::new(fetch.channel()?, &fetch.to)
+            };
             Some((name.clone(), follow))
         });
         of_fetch.chain(self.follow.clone()).collect()

@@ -39,6 +39,8 @@ pub(crate) struct Places {
 pub(crate) struct Want {
     pub(crate) link: Link,
     pub(crate) to: PathBuf,
+    /// Who may have it; everybody if not set.
+    pub(crate) allow: Option<Vec<String>>,
 }
 
 /// What is at the place of something wanted.
@@ -109,8 +111,12 @@ impl Places {
 
     /// Takes in what is there, and keeps it as a root, if it is right.
     async fn adopt(&self, cid: Cid, want: &Want) -> Result<Adopted, WriteError> {
-        let (store, to, until) = (self.store.clone(), want.to.clone(), Until(self.stop.clone()));
-        let name = want.link.name.clone();
+        let (to, until) = (want.to.clone(), Until(self.stop.clone()));
+        let (name, allow) = (want.link.name.clone(), want.allow.clone());
+        let store = match allow.clone() {
+            Some(allow) => self.store.guarding_for(cid, allow),
+            None => self.store.clone(),
+        };
         let adopt = move || -> Result<(Adopted, bool), WriteError> {
             let adopted = store.adopt(cid, &to, &until)?;
             let Adopted::All { size, files } = adopted else {
@@ -119,7 +125,13 @@ impl Places {
             let before = store.root(cid)?;
             if let Some(root) = before.filter(|root| root.path.as_deref() == Some(&to)) {
                 store.settle()?;
-                return Ok((adopted, root.announce));
+                if root.allow == allow || !store.is_fetched(cid)? {
+                    return Ok((adopted, root.announce));
+                }
+                // Nothing but this configuration gives what was fetched a list, or takes it away.
+                let announce = allow.is_none();
+                store.set_allow(cid, allow, announce)?;
+                return Ok((adopted, announce));
             }
             let of_path = to.file_name().map(|name| name.to_string_lossy().into_owned());
             store.add_fetched(Root {
@@ -129,8 +141,8 @@ impl Places {
                 files,
                 path: Some(to),
                 pinned: false,
-                announce: true,
-                allow: None,
+                announce: allow.is_none(),
+                allow,
                 added: now(),
             })?;
             // What is shared as well is announced or not as that says.

@@ -36,8 +36,8 @@ impl Fetches {
                 key: "fetch",
                 reason: format!("{name}.from is no link: {error}"),
             })?;
-            let to = fetch.to.clone();
-            Ok((name.clone(), Want { link, to }))
+            let (to, allow) = (fetch.to.clone(), fetch.allow.clone());
+            Ok((name.clone(), Want { link, to, allow }))
         };
         let content = wanted.iter().filter(|(_, fetch)| fetch.channel().is_none());
         let wanted = content.map(read).collect::<Result<_, StartError>>()?;
@@ -148,6 +148,7 @@ impl Fetches {
             peers: link.peers.clone(),
             origins: cardume_exchange::origins(link),
             name: link.name.clone(),
+            allow: want.allow.clone(),
             ..FetchRequest::new(link.cid, destination)
         };
         let told = |now: &Progress| {

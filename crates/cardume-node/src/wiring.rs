@@ -81,11 +81,11 @@ pub(crate) fn wire(
         tracing::warn!(%error, "no multicast on this host; peers on the local network are not found by themselves");
         None
     });
-    for (name, share) in &config.share {
-        if let Err(error) = roll.names().rules(share.allow.iter().flatten()) {
+    for (path, allow) in config.allows() {
+        if let Err(error) = roll.names().rules(allow) {
             return Err(StartError::Config {
-                key: "share",
-                reason: format!("{name}.allow: {error}"),
+                key: "allow",
+                reason: format!("{}: {error}", path.join(".")),
             });
         }
     }

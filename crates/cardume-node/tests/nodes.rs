@@ -253,9 +253,14 @@ async fn wanted(home: &Path, done: impl Fn(&cardume_api::WantedFetch) -> bool) -
 fn wants(home: &Path, from: String) -> Config {
     let mut config = quiet(home);
     let to = home.join("wanted");
-    config
-        .fetch
-        .insert("tree".into(), cardume_node::config::Fetch { from, to });
+    config.fetch.insert(
+        "tree".into(),
+        cardume_node::config::Fetch {
+            from,
+            to,
+            allow: None,
+        },
+    );
     config
 }
 

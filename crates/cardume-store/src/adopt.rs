@@ -100,6 +100,7 @@ impl Store {
             return Ok(None);
         }
         let gate = inner.enter();
+        self.guard_new(hash)?;
         let record = Record {
             kind: Kind::Blob,
             size: print.size,

@@ -105,6 +105,7 @@ impl Store {
             }
             partial.give_way();
         }
+        let is_guarded = self.guard_new(hash)?;
         let partial = Arc::new(Partial::open(&self.inner, hash, size, target)?);
         let mut fetches = lock(&self.inner.fetches);
         let first = fetches.get(&hash).and_then(Weak::upgrade);
@@ -114,6 +115,10 @@ impl Store {
         }
         // Before `first` and `partial` go: the last of each takes this lock.
         drop(fetches);
+        if is_guarded && joined.is_none() {
+            // A collection may have taken what was guarded, and not known to be coming, for gone.
+            self.inner.guard.keep(hash, self.expected);
+        }
         Ok(Fetch {
             partial: joined.unwrap_or(partial),
         })

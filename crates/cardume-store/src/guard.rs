@@ -16,7 +16,7 @@ use crate::{Inner, ReadError, Root, Store, WriteError, error::Fault, hold::Missi
 const STEP: usize = 4_096;
 
 /// A root, by a number that is not used again.
-type Number = u32;
+pub(crate) type Number = u32;
 
 /// The roots of one blob: nearly always one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -96,7 +96,7 @@ impl Guard {
     }
 
     /// Enters that a root has these blobs, of those that are guarded.
-    fn add(&self, root: Number, below: &[Hash]) {
+    pub(crate) fn add(&self, root: Number, below: &[Hash]) {
         for step in below.chunks(STEP) {
             let mut guarded = self.write();
             for hash in step {
@@ -105,6 +105,24 @@ impl Guard {
                 }
             }
         }
+    }
+
+    /// Says who may have what a root is going to have, unless there is one that says so already.
+    fn expect(&self, cid: Cid, allow: Vec<String>) -> Number {
+        let known = self.read().numbers.get(&cid).copied();
+        known.unwrap_or_else(|| self.register(cid, Some(allow.into())))
+    }
+
+    /// Guards a blob, for whoever a root says.
+    pub(crate) fn keep(&self, hash: Hash, root: Option<Number>) {
+        let mut guarded = self.write();
+        let roots = guarded.blobs.entry(hash).or_default();
+        root.into_iter().for_each(|root| roots.add(root));
+    }
+
+    /// Whether a blob is for those only who are on a list.
+    pub(crate) fn has(&self, hash: Hash) -> bool {
+        self.read().blobs.contains_key(&hash)
     }
 
     /// Guards blobs that were everybody's, each with all roots that have it.
@@ -160,7 +178,27 @@ impl Store {
         Self {
             inner: self.inner.clone(),
             guards: true,
+            expected: None,
         }
+    }
+
+    /// A handle through which whatever is new is for those on the list `allow` only, whether it is fetched, put or
+    /// adopted: for what is going to be the root `cid`, which says so itself once it is one.
+    #[must_use]
+    pub fn guarding_for(&self, cid: Cid, allow: Vec<String>) -> Self {
+        Self {
+            expected: Some(self.inner.guard.expect(cid, allow)),
+            ..self.guarding()
+        }
+    }
+
+    /// Guards a blob that is coming in through this handle, if it guards; whether the blob is guarded.
+    pub(crate) fn guard_new(&self, hash: Hash) -> Result<bool, ReadError> {
+        let is_guarded = self.guards && self.inner.guard_new(hash)?;
+        if is_guarded && let Some(root) = self.expected {
+            self.inner.guard.add(root, &[hash]);
+        }
+        Ok(is_guarded)
     }
 
     /// Who may have a blob: everybody, or whom one of these words of `allow` lists means. Asks no disk.
@@ -233,7 +271,7 @@ impl Inner {
 
     /// Guards a blob that is coming in, unless it is here already and everybody's; whether it is guarded.
     pub(crate) fn guard_new(&self, hash: Hash) -> Result<bool, ReadError> {
-        if self.guard.read().blobs.contains_key(&hash) {
+        if self.guard.has(hash) {
             return Ok(true);
         }
         let is_here = lock(&self.pending).find(hash).is_some()

@@ -87,8 +87,10 @@ impl Default for Config {
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
-    /// Whether what is new in an import is guarded.
+    /// Whether what is new is guarded.
     guards: bool,
+    /// The root that it is for, if that is known before.
+    expected: Option<guard::Number>,
 }
 
 type OnChanged = Box<dyn Fn(&Changed) + Send + Sync>;
@@ -180,6 +182,7 @@ impl Store {
         Ok(Self {
             inner: Arc::new(inner),
             guards: false,
+            expected: None,
         })
     }
 

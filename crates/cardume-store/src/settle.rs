@@ -151,8 +151,7 @@ impl Inner {
                 hash: *hash,
                 record: waiting.record.clone(),
                 place: waiting.place.clone(),
-                // Whatever is guarded comes in by an import, which records at once.
-                guarded: false,
+                guarded: self.guard.has(*hash),
             })
             .collect();
         self.tables.put(&entries, &[])?;

@@ -37,6 +37,7 @@ impl Store {
         let gate = self.inner.enter();
         lock(&self.inner.held).touch(cid);
         if self.inner.located(hash)?.is_none() {
+            self.guard_new(hash)?;
             let waiting = self.inner.place_bytes(cid, bytes, hashed)?;
             self.inner.admit(hash, waiting);
         }

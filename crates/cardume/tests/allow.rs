@@ -131,3 +131,70 @@ fn a_relay_with_a_list_keeps_places_for_those_on_it() -> anyhow::Result<()> {
     })?;
     Ok(())
 }
+
+/// Waits until the one root of a node is for those on this list; its link.
+fn link_for(node: &Daemon, list: &str) -> anyhow::Result<String> {
+    let mut link = None;
+    patience::until("a root with a list", || {
+        let listed = node.run(["--json", "file", "ls"])?;
+        let root: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap_or_default();
+        if root["allow"] == json!([list]) {
+            link = root["link"].as_str().map(ToOwned::to_owned);
+        }
+        Ok(link.is_some())
+    })?;
+    link.context("a link")
+}
+
+#[test]
+fn what_a_fetch_with_a_list_brings_is_for_those_on_it() -> anyhow::Result<()> {
+    let (friend, stranger) = (quiet()?.start()?, quiet()?.start()?);
+    let source = quiet()?.start()?;
+    write(&source.path().join("films/one"), "the first film")?;
+    let shared = source.json(["share", "films"])?;
+    let home = knows(quiet()?, &friend)?;
+    let to = home.path().join("films");
+    let keeper = home
+        .set(format!("fetch.films.from={}", shared["link"]))
+        .set(format!("fetch.films.to={:?}", to.to_string_lossy()))
+        .set("fetch.films.allow=[\"group:family\"]")
+        .start()?;
+    let link = link_for(&keeper, "group:family")?;
+    source.stop()?;
+    ensure!(get(&stranger, &link, "films")? == 4);
+    ensure!(get(&friend, &link, "films")? == 0);
+    ensure!(fs::read_to_string(friend.path().join("films/one"))? == "the first film");
+
+    // Another list is in force as soon as what is there has been looked at.
+    friend.stop()?;
+    let other = stranger.peer_id()?;
+    let keeper = keeper.stop()?.0.set(format!("fetch.films.allow=[{other:?}]"));
+    let keeper = keeper.start()?;
+    let link = link_for(&keeper, &other)?;
+    ensure!(get(&stranger, &link, "films")? == 0);
+    Ok(())
+}
+
+#[test]
+fn what_a_follow_with_a_list_brings_is_for_those_on_it() -> anyhow::Result<()> {
+    let (friend, stranger) = (quiet()?.start()?, quiet()?.start()?);
+    let publisher = quiet()?.start()?;
+    let made = publisher.json(["channel", "create", "app"])?;
+    write(&publisher.path().join("app/first"), "version 1")?;
+    publisher.json(["channel", "publish", "app", "app"])?;
+    let home = knows(quiet()?, &friend)?;
+    let to = home.path().join("app");
+    let follower = home
+        .set(format!("connect.bootstrap=[{:?}]", publisher.address(true)?))
+        .set(format!("follow.app.channel={}", made["channel"]))
+        .set(format!("follow.app.to={:?}", to.to_string_lossy()))
+        .set("follow.app.poll=\"1s\"")
+        .set("follow.app.allow=[\"friend\"]")
+        .start()?;
+    let link = link_for(&follower, "friend")?;
+    publisher.stop()?;
+    ensure!(get(&stranger, &link, "app")? == 4);
+    ensure!(get(&friend, &link, "app")? == 0);
+    ensure!(fs::read_to_string(friend.path().join("app/first"))? == "version 1");
+    Ok(())
+}

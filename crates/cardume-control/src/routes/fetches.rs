@@ -74,6 +74,7 @@ fn request(new: NewFetch) -> Result<FetchRequest> {
         link_within: None,
         only: new.only,
         name: name.or(link.name),
+        allow: None,
         deadline: None,
         // What is asked of a node goes on by itself when the node comes back.
         persist: true,

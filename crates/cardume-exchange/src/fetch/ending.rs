@@ -31,8 +31,8 @@ pub(crate) async fn arrived(request: &FetchRequest, is_resumed: bool, disk: &Dis
             files: found.files,
             path: Some(path.clone()),
             pinned: false,
-            announce: true,
-            allow: None,
+            announce: request.allow.is_none(),
+            allow: request.allow.clone(),
             added: now(),
         }),
         fetched: Fetched {
@@ -127,8 +127,8 @@ impl Work<'_> {
             files,
             path,
             pinned: false,
-            announce: true,
-            allow: None,
+            announce: self.request.allow.is_none(),
+            allow: self.request.allow.clone(),
             added: now(),
         }
     }

@@ -106,7 +106,7 @@ impl Kept {
 fn keep_root(store: &cardume_store::Store, mut root: Root) -> Result<bool, cardume_store::WriteError> {
     if let Ok(Some(before)) = store.root(root.cid) {
         root.pinned |= before.pinned;
-        root.announce = before.announce;
+        root.announce &= before.announce;
     }
     let announce = root.announce;
     store.add_fetched(root)?;

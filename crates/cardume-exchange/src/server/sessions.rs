@@ -119,15 +119,15 @@ impl Sessions {
     fn download(
         &self,
         cid: Cid,
+        disk: &Disk,
         peers: &[multiaddr::Multiaddr],
         deadline: Option<Duration>,
         progress: watch::Sender<Progress>,
     ) -> Download {
-        let (finder, disk) = (self.finder.clone(), self.disk.clone());
         Download::new(
             cid,
-            finder,
-            disk,
+            self.finder.clone(),
+            disk.clone(),
             peers,
             Tally::new(progress),
             &self.config,
@@ -145,9 +145,14 @@ impl Sessions {
             finished,
             cancelled,
         } = *job;
-        let mut download = self.download(request.cid, &request.peers, request.deadline, progress);
+        let disk = match &request.allow {
+            Some(allow) => self.disk.guarding_for(request.cid, allow.clone()),
+            None => self.disk.clone(),
+        };
+        let (peers, deadline) = (&request.peers, request.deadline);
+        let mut download = self.download(request.cid, &disk, peers, deadline, progress);
         download.name_origins(&request.origins, &request.path);
-        let (config, disk, data_dir) = (self.config.clone(), self.disk.clone(), self.data_dir.clone());
+        let (config, data_dir) = (self.config.clone(), self.data_dir.clone());
         let (journal, roots, stop) = (self.journal.clone(), self.roots.clone(), self.stop.clone());
         let register = self.register.clone();
         async move {
@@ -173,20 +178,20 @@ impl Sessions {
 
     fn read(&self, cid: Cid, peers: &[multiaddr::Multiaddr], job: read::Job) -> Session {
         let (progress, _) = watch::channel(Progress::default());
-        let download = self.download(cid, peers, None, progress);
+        let download = self.download(cid, &self.disk, peers, None, progress);
         let (config, disk) = (self.config.clone(), self.disk.clone());
         async move { read::run(job, &config, &disk, cid, download).await }.boxed()
     }
 
     fn repair(&self, job: repair::Job) -> Session {
-        let download = self.download(job.root, &job.peers, None, job.progress.clone());
+        let download = self.download(job.root, &self.disk, &job.peers, None, job.progress.clone());
         let (config, disk) = (self.config.clone(), self.disk.clone());
         async move { repair::run(job, &config, &disk, download).await }.boxed()
     }
 
     fn resolve(&self, job: Box<ResolveJob>) -> Session {
         let (progress, _) = watch::channel(Progress::default());
-        let mut download = self.download(job.cid, &job.peers, job.deadline, progress);
+        let mut download = self.download(job.cid, &self.disk, &job.peers, job.deadline, progress);
         let (config, disk) = (self.config.clone(), self.disk.clone());
         async move {
             let ResolveJob {

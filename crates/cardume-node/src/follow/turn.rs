@@ -151,7 +151,8 @@ impl Follower<'_> {
     async fn look(&self, version: Version, to: PathBuf) -> Content {
         let mut link = Link::new(version.cid);
         link.name = self.root_name();
-        self.places.there(&Want { link, to }).await
+        let allow = self.follow.allow.clone();
+        self.places.there(&Want { link, to, allow }).await
     }
 
     fn root_name(&self) -> Option<String> {
@@ -172,6 +173,7 @@ impl Follower<'_> {
         let request = FetchRequest {
             name: self.root_name(),
             link_within: Some(within.to_owned()),
+            allow: self.follow.allow.clone(),
             ..FetchRequest::new(version.cid, destination)
         };
         let (moved, mut last) = (watch::Sender::new(Instant::now()), None);

@@ -2,7 +2,7 @@
 use std::{fs, sync::Arc};
 
 use cardume_content::{Cid, Hash};
-use cardume_store::{Imported, Mode, Root, Store};
+use cardume_store::{Imported, Mode, Root, Store, Target};
 
 use crate::stand::{Stand, bytes};
 
@@ -74,6 +74,34 @@ fn everything_below_a_root_with_a_list_is_for_those_on_it_from_the_first_moment(
         stand.reopen();
     }
     assert_eq!(given(stand.store(), b"of nobody"), To::Everybody);
+}
+
+#[test]
+fn what_comes_for_a_root_with_a_list_is_for_those_on_it_before_all_of_it_is_there() {
+    let mut stand = Stand::new();
+    let (open, small, large) = (bytes(10, 1), bytes(50_000, 2), bytes(3 << 20, 3));
+    let blob = |content: &[u8]| Cid::blob(Hash::of(content));
+    stand.store().put(blob(&open), &open).unwrap();
+    let store = stand.store().guarding_for(blob(&large), vec!["nas".into()]);
+    for content in [&open, &small] {
+        store.put(blob(content), content).unwrap();
+    }
+    let coming = store
+        .fetch(Hash::of(&large), large.len() as u64, Target::Store)
+        .unwrap();
+    assert_eq!(given(&store, &large), these(&["nas"]));
+    assert_eq!(given(&store, &small), these(&["nas"]));
+    assert_eq!(given(&store, &open), To::Everybody, "it was here");
+    coming.abandon().unwrap();
+    store.settle().unwrap();
+    drop(store);
+    assert_eq!(given(stand.reopen(), &small), these(&[]), "no root came of it");
+    assert_eq!(given(stand.store(), &open), To::Everybody);
+    // A root that is there already says who may have it.
+    stand.write("film", &large);
+    share(&stand, "film", None);
+    let store = stand.store().guarding_for(blob(&large), vec!["nas".into()]);
+    assert_eq!(given(&store, &large), To::Everybody);
 }
 
 #[test]

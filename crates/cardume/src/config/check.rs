@@ -330,18 +330,18 @@ fn allows(config: &Config, found: &mut Findings) {
     let Ok(names) = config.names() else { return };
     let words: Vec<String> = names.words().collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let mut check = |path: &[&str], allow: &Option<Vec<String>>| {
-        for word in allow.iter().flatten() {
+    let mut check = |path: &[&str], allow: &[String]| {
+        for word in allow {
             if let Err(error) = names.rule(word) {
                 found.add(path, error.to_string(), suggest(word, &words).as_deref());
             }
         }
     };
-    for (name, share) in &config.share {
-        check(&["share", name, "allow"], &share.allow);
+    for (path, allow) in config.allows() {
+        check(&path, allow);
     }
-    check(&["kad", "allow"], &config.kad.allow);
-    let relay = &config.nat.relay_limits.allow;
+    check(&["kad", "allow"], config.kad.allow.as_deref().unwrap_or_default());
+    let relay = config.nat.relay_limits.allow.as_deref().unwrap_or_default();
     check(&["nat", "relay_limits", "allow"], relay);
 }
 

@@ -472,6 +472,14 @@ fn allow_lists_name_peers_and_groups_that_are_there_or_say_what_may_be_meant() {
         let start = format!("cardume.toml:5:1: {key}: \"home\" is neither a peer's name nor a peer id");
         assert!(mistake.starts_with(&start), "{mistake}");
     }
+    let channel = "k51qzi5uqu5djmw2yvf8kk5cdjc1ddc00o4d5sjwi6f79xzcay9j3gkddw5uu4";
+    for (table, key) in [("fetch", "from"), ("follow", "channel")] {
+        let toml =
+            format!("{peer}[{table}.app]\n{key} = \"{channel}\"\nto = \"/srv/app\"\nallow = [\"nsa\"]\n");
+        let mistake = Situation::with(&toml).mistake();
+        let start = format!("cardume.toml:7:1: {table}.app.allow: \"nsa\" is neither");
+        assert!(mistake.starts_with(&start), "{mistake}");
+    }
 }
 
 #[test]
