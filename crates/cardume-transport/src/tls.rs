@@ -47,9 +47,7 @@ pub enum KeyError {
 pub(crate) enum HandshakeError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("the peer's certificate: {0}")]
-    Certificate(#[from] libp2p::ParseError),
-    #[error("the peer sent no certificate")]
+    #[error("the peer sent no certificate that says who it is")]
     Nameless,
 }
 
@@ -129,7 +127,7 @@ pub(crate) fn configurations(key: &Keypair) -> Result<(ClientConfig, ServerConfi
         cipher_suites: ciphers::by_speed(),
         ..aws_lc_rs::default_provider()
     });
-    let verifier = Arc::new(Verifier);
+    let verifier = Arc::new(Verifier(provider.signature_verification_algorithms));
 
     let mut client = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&TLS13])?
@@ -156,10 +154,10 @@ fn peer(session: &CommonState) -> Result<PeerId, HandshakeError> {
     peer_of(session.peer_certificates().unwrap_or_default())
 }
 
-/// Whose certificates these are.
+/// Whose certificates these are, which a handshake has accepted.
 pub(crate) fn peer_of(certificates: &[CertificateDer<'_>]) -> Result<PeerId, HandshakeError> {
     match certificates {
-        [certificate] => Ok(libp2p::parse(certificate)?.peer_id()),
+        [certificate] => certificate::peer(certificate).ok_or(HandshakeError::Nameless),
         _ => Err(HandshakeError::Nameless),
     }
 }
@@ -201,6 +199,35 @@ mod tests {
             accepted.get_ref().1.negotiated_cipher_suite().unwrap().suite(),
             first()
         );
+    }
+
+    /// What whoever has `key` says in a handshake, with the certificate of `other`.
+    fn thief(key: &Keypair, other: &Keypair) -> (ClientConfig, ServerConfig) {
+        let (mut client, mut server) = configurations(key).unwrap();
+        let ((_, secret), (certificate, _)) =
+            (libp2p::generate(key).unwrap(), libp2p::generate(other).unwrap());
+        let secret = aws_lc_rs::sign::any_ecdsa_type(&secret).unwrap();
+        let identity = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], secret));
+        let identity = Arc::new(identity);
+        (client.client_auth_cert_resolver, server.cert_resolver) = (identity.clone(), identity);
+        (client, server)
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_of_no_use_without_its_key() {
+        let (a, b) = (Keypair::generate_ed25519(), Keypair::generate_ed25519());
+        let honest = Handshake::new(&a).unwrap();
+        let (client, server) = thief(&b, &a);
+        let thief = Handshake {
+            client: Arc::new(client).into(),
+            server: Arc::new(server).into(),
+        };
+        let (one, other) = pipe();
+        let (accepted, _) = futures::join!(honest.clone().accept(one), thief.clone().connect(other));
+        accepted.map(|(peer, _)| peer).unwrap_err();
+        let (one, other) = pipe();
+        let (_, connected) = futures::join!(thief.accept(one), honest.connect(other));
+        connected.map(|(peer, _)| peer).unwrap_err();
     }
 
     #[tokio::test]
