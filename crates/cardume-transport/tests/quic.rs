@@ -234,6 +234,17 @@ async fn a_crowd_of_strangers_has_to_prove_where_it_is_and_gets_in() {
 }
 
 #[tokio::test]
+async fn whom_nobody_has_a_place_for_is_refused_before_a_handshake() {
+    let (mut listener, mut dialer) = (ours(&key().0), ours(&key().0));
+    let (_, to) = listen(&mut listener, LOOPBACK).await;
+    let dialling = tokio::spawn(dial(&mut dialer, to, Endpoint::Dialer, PortUse::New));
+    drop(accept(&mut listener).await);
+    // A handshake that is under way is closed by an application; this is the server's own word.
+    let error = timeout(GUARD, dialling).await.unwrap().unwrap().unwrap_err();
+    assert!(error.to_string().contains("refused"), "{error}");
+}
+
+#[tokio::test]
 async fn packets_that_are_none_end_nothing() {
     let mut listener = ours(&key().0);
     let (_, to) = listen(&mut listener, LOOPBACK).await;

@@ -1,6 +1,7 @@
 //! From the first packet to a peer that is known.
 use std::{
     io,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -8,7 +9,7 @@ use std::{
 };
 
 use libp2p_identity::PeerId;
-use quinn::{Connecting, ConnectionError, TransportErrorCode};
+use quinn::{Connecting, ConnectionError, Incoming, ServerConfig, TransportErrorCode};
 use rustls::pki_types::CertificateDer;
 
 use super::{Error, connection::Connection};
@@ -16,6 +17,24 @@ use crate::tls::{self, HandshakeError};
 
 /// Whom we are connected to, and how.
 pub(super) type Connected = (PeerId, Connection);
+
+/// A peer that has begun, and whom nobody has answered yet. Dropped, it is refused, and has cost no handshake.
+pub(super) struct Knock {
+    pub(super) incoming: Incoming,
+    pub(super) config: Arc<ServerConfig>,
+}
+
+impl Knock {
+    pub(super) fn from(&self) -> SocketAddr {
+        self.incoming.remote_address()
+    }
+
+    /// Answers, and waits for the end of the handshake; with anybody, or with `expected`.
+    pub(super) async fn answer(self, expected: Option<PeerId>) -> Result<Connected, Error> {
+        let connecting = self.incoming.accept_with(self.config).map_err(told)?;
+        finish(connecting, expected).await
+    }
+}
 
 /// Waits for the end of a handshake; with anybody, or with `expected`.
 pub(super) async fn finish(connecting: Connecting, expected: Option<PeerId>) -> Result<Connected, Error> {

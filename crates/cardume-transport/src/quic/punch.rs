@@ -10,11 +10,10 @@ use std::{
 
 use futures::{channel::oneshot, future::Either};
 use libp2p_identity::PeerId;
-use quinn::Connecting;
 
 use super::{
     Error,
-    handshake::{self, Connected},
+    handshake::{Connected, Knock},
 };
 
 /// Bytes of a packet that means nothing.
@@ -24,11 +23,11 @@ const PAUSE: std::ops::RangeInclusive<u64> = 10..=200;
 
 /// Those whose connections are waited for.
 #[derive(Default)]
-pub(super) struct Awaited(HashMap<SocketAddr, oneshot::Sender<Connecting>>);
+pub(super) struct Awaited(HashMap<SocketAddr, oneshot::Sender<Knock>>);
 
 impl Awaited {
     /// Waits for a connection from `remote`.
-    pub(super) fn add(&mut self, remote: SocketAddr) -> Result<oneshot::Receiver<Connecting>, Error> {
+    pub(super) fn add(&mut self, remote: SocketAddr) -> Result<oneshot::Receiver<Knock>, Error> {
         self.0.retain(|_, waiting| !waiting.is_canceled());
         if self.0.contains_key(&remote) {
             return Err(Error::AlreadyWaiting(remote));
@@ -38,11 +37,12 @@ impl Awaited {
         Ok(receiver)
     }
 
-    /// Hands `connecting` to who waits for it, or gives it back.
-    pub(super) fn arrived(&mut self, connecting: Connecting) -> Result<(), Connecting> {
-        match self.0.remove(&connecting.remote_address()) {
-            Some(waiting) => waiting.send(connecting),
-            None => Err(connecting),
+    /// Hands `knock` to who waits for it, or gives it back.
+    #[expect(clippy::result_large_err, reason = "it is what was given")]
+    pub(super) fn arrived(&mut self, knock: Knock) -> Result<(), Knock> {
+        match self.0.remove(&knock.from()) {
+            Some(waiting) => waiting.send(knock),
+            None => Err(knock),
         }
     }
 }
@@ -51,12 +51,12 @@ impl Awaited {
 pub(super) async fn wait(
     socket: UdpSocket,
     remote: SocketAddr,
-    arrival: oneshot::Receiver<Connecting>,
+    arrival: oneshot::Receiver<Knock>,
     peer: Option<PeerId>,
 ) -> Result<Connected, Error> {
     let punching = std::pin::pin!(punch(socket, remote));
     match futures::future::select(arrival, punching).await {
-        Either::Left((Ok(connecting), _)) => handshake::finish(connecting, peer).await,
+        Either::Left((Ok(knock), _)) => knock.answer(peer).await,
         Either::Left((Err(_), _)) => Err(Error::ListenerGone),
         Either::Right((never, _)) => match never {},
     }

@@ -18,7 +18,7 @@ use quinn::{Endpoint, Incoming};
 use super::{
     Error, address,
     configs::Configs,
-    handshake::{self, Connected, Places},
+    handshake::{self, Connected, Knock, Places},
     listener::{self, Event, Listener, Said, Upgrade},
     punch::{self, Awaited},
     socket,
@@ -127,13 +127,13 @@ impl Transport {
         }
         let local = incoming.local_ip().unwrap_or_else(|| bound.ip());
         let remote = incoming.remote_address();
-        // One that has ended already, or cannot begin, is nobody's loss.
-        let connecting = incoming.accept_with(self.configs.server(remote)).ok()?;
-        let connecting = self.awaited.arrived(connecting).err()?;
+        let config = self.configs.server(remote);
+        let knock = self.awaited.arrived(Knock { incoming, config }).err()?;
         let place = self.places.take();
+        // The swarm may have no place for it: it is dropped then, before there was any cryptography.
         let upgrade = async move {
             let _place = place;
-            handshake::finish(connecting, None).await
+            knock.answer(None).await
         };
         Some(TransportEvent::Incoming {
             listener_id,
