@@ -176,9 +176,16 @@ impl Gate {
                 handshake::pass(members, peer, &mut muxer, role).await
             }
         };
-        passed
-            .map(|()| (peer, muxer))
-            .inspect_err(|reason| self.refuse(peer, &point, reason))
+        match passed {
+            Ok(()) => {
+                self.0.suspects.forgive(&point);
+                Ok((peer, muxer))
+            }
+            Err(reason) => {
+                self.refuse(peer, &point, &reason);
+                Err(reason)
+            }
+        }
     }
 
     fn refuse(&self, peer: PeerId, point: &ConnectedPoint, reason: &Refused) {

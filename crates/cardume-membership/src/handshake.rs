@@ -16,11 +16,12 @@ use libp2p_core::{
     muxing::{StreamMuxerBox, StreamMuxerExt as _, SubstreamBox},
 };
 use libp2p_identity::PeerId;
-use multistream_select::{NegotiationError, Version, dialer_select_proto, listener_select_proto};
+use multistream_select::{NegotiationError, Version, dialer_select_proto};
 use tokio::time::timeout;
 
 use crate::{
     Authority, Flaw, Refused,
+    agree::agree,
     members::Members,
     message::{MAX_FIRST, MAX_LATER, Message},
 };
@@ -29,6 +30,9 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Time that a refusal has to arrive in, before the connection is closed under it.
 const PARTING: Duration = Duration::from_secs(1);
+/// … and the word that this is not what was asked for. Whoever is not of the network may come two hundred times a second,
+/// and each holds one of the few places for newcomers as long.
+const SHORT_PARTING: Duration = Duration::from_millis(100);
 
 /// The protocol's name in `network`.
 pub(crate) fn protocol(network: &str) -> String {
@@ -57,10 +61,13 @@ pub(crate) async fn pass(
         }
     };
     let passed = timeout(DEADLINE, passing).await.map_err(|_| Refused::Late)?;
-    if let Err(Refused::Certificate { .. }) = passed {
-        // The other side closes the connection when it has heard why; who does not listen has had its chance.
-        let _ = timeout(PARTING, poll_fn(|cx| turn(muxer, cx))).await;
-    }
+    let parting = match passed {
+        Err(Refused::Certificate { .. }) => PARTING,
+        Err(Refused::Unspoken) => SHORT_PARTING,
+        _ => return passed,
+    };
+    // The other side closes the connection when it has heard why; who does not listen has had its chance.
+    let _ = timeout(parting, poll_fn(|cx| turn(muxer, cx))).await;
     passed
 }
 
@@ -98,8 +105,10 @@ async fn show_second(members: &Members, peer: PeerId, muxer: &mut StreamMuxerBox
     let stream = accepted(muxer).await?;
     let protocol = protocol(members.network());
     let first = async {
-        let selected = listener_select_proto(stream, iter::once(protocol)).await;
-        let (_, mut io) = selected.map_err(unspoken)?;
+        let mut io = stream;
+        if !agree(&mut io, &protocol).await.map_err(lost)? {
+            return Err(Refused::Unspoken);
+        }
         let hello = Message::receive(&mut io, MAX_FIRST).await.map_err(lost)?;
         if let Err(flaw) = members.admit(peer, &hello.certificate, &hello.lists) {
             return Err(refuse(members, &mut io, peer, flaw, &hello.numbers).await);

@@ -13,6 +13,7 @@
 //! * Nothing that is signed counts before its signature is verified, and it has one encoding only.
 //! * Who is no member any more is cut off within seconds.
 //! * Whatever strangers do, each has one stream, one message of 3 KiB and five seconds.
+mod agree;
 mod armor;
 mod authority;
 mod build;

@@ -11,11 +11,26 @@ use std::{
 
 use libp2p_core::{ConnectedPoint, multiaddr::Protocol};
 
-/// Refusals of one place that nobody minds: members try several addresses at once, and try again.
-const PATIENCE: f64 = 16.0;
-/// … and that are forgiven each second. A handshake takes about a millisecond of a processor, so a place cannot take
-/// more than half a hundredth of one; and a member behind the same router still finds its turn.
-const FORGIVEN: f64 = 4.0;
+/// What is let pass of those who are refused, before whoever comes next is not worth a handshake.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// Refusals that nobody minds: members try several addresses at once, and try again.
+    at_once: f64,
+    /// … and that are forgiven each second: a member behind the same router still finds its turn.
+    a_second: f64,
+}
+
+/// Of one place. A handshake takes about a millisecond of a processor, so one place cannot take more than half a
+/// hundredth of one.
+const PLACE: Patience = Patience {
+    at_once: 16.0,
+    a_second: 4.0,
+};
+/// Of this host, which has as many nodes as anybody likes: three hundredths of a processor.
+const THIS_HOST: Patience = Patience {
+    at_once: 64.0,
+    a_second: 32.0,
+};
 /// Places remembered; with more, those that come then are let try.
 const MAX_PLACES: usize = 4096;
 
@@ -32,21 +47,17 @@ pub(crate) struct Suspects {
 impl Suspects {
     /// Notes that somebody from there was refused, who had come by itself and not through a relay.
     pub(crate) fn blame(&self, point: &ConnectedPoint) {
-        let ConnectedPoint::Listener { send_back_addr, .. } = point else {
-            return;
-        };
-        let ip: IpAddr = match send_back_addr.iter().next() {
-            Some(Protocol::Ip4(ip)) => ip.into(),
-            Some(Protocol::Ip6(ip)) => ip.into(),
-            _ => return,
-        };
-        // What comes through a web server has the address of that. This host is one place with as many nodes as
-        // anybody likes.
-        let is_web = send_back_addr
-            .iter()
-            .any(|part| matches!(part, Protocol::Ws(_) | Protocol::Wss(_)));
-        if !point.is_relayed() && !is_web && !ip.is_loopback() {
+        if let Some(ip) = comes_from(point) {
             self.count(ip, Instant::now());
+        }
+    }
+
+    /// Notes that a member has come from there: a fleet behind one router that starts all at once leaves connections that
+    /// it has not needed, which look like those of strangers.
+    pub(crate) fn forgive(&self, point: &ConnectedPoint) {
+        if let Some(ip) = comes_from(point) {
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            refused.remove(&place(ip));
         }
     }
 
@@ -65,13 +76,14 @@ impl Suspects {
     fn count(&self, ip: IpAddr, now: Instant) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if refused.len() >= MAX_PLACES {
-            refused.retain(|_, counted| left(counted, now) > 0.0);
+            refused.retain(|place, counted| left(*place, counted, now) > 0.0);
         }
         let has_room = refused.len() < MAX_PLACES;
         let place = place(ip);
         if let Some(counted) = refused.get_mut(&place) {
             // As many as were under way together are not held against a place for long.
-            *counted = ((left(counted, now) + 1.0).min(2.0 * PATIENCE), now);
+            let most = 2.0 * patience(place).at_once;
+            *counted = ((left(place, counted, now) + 1.0).min(most), now);
         } else if has_room {
             refused.insert(place, (1.0, now));
         }
@@ -79,15 +91,41 @@ impl Suspects {
 
     fn is_over(&self, ip: IpAddr, now: Instant) -> bool {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let counted = refused.get(&place(ip));
-        counted.is_some_and(|counted| left(counted, now) > PATIENCE - 1.0)
+        let place = place(ip);
+        let counted = refused.get(&place);
+        counted.is_some_and(|counted| left(place, counted, now) > patience(place).at_once - 1.0)
     }
 }
 
+/// Where somebody comes from, if that says anything: what comes through a web server has the address of that.
+fn comes_from(point: &ConnectedPoint) -> Option<IpAddr> {
+    let ConnectedPoint::Listener { send_back_addr, .. } = point else {
+        return None;
+    };
+    let ip: IpAddr = match send_back_addr.iter().next()? {
+        Protocol::Ip4(ip) => ip.into(),
+        Protocol::Ip6(ip) => ip.into(),
+        _ => return None,
+    };
+    let is_web = send_back_addr
+        .iter()
+        .any(|part| matches!(part, Protocol::Ws(_) | Protocol::Wss(_)));
+    (!point.is_relayed() && !is_web).then_some(ip)
+}
+
 /// Refusals that are not forgiven yet.
-fn left((count, since): &(f64, Instant), now: Instant) -> f64 {
-    let forgiven = now.saturating_duration_since(*since).as_secs_f64() * FORGIVEN;
+fn left(place: Place, (count, since): &(f64, Instant), now: Instant) -> f64 {
+    let forgiven = now.saturating_duration_since(*since).as_secs_f64() * patience(place).a_second;
     (count - forgiven).max(0.0)
+}
+
+fn patience(place: Place) -> Patience {
+    let is_this_host = match place {
+        IpAddr::V4(ip) => ip.is_loopback(),
+        // The link of ::1.
+        IpAddr::V6(ip) => ip.is_unspecified(),
+    };
+    if is_this_host { THIS_HOST } else { PLACE }
 }
 
 fn place(ip: IpAddr) -> Place {
@@ -117,7 +155,7 @@ mod tests {
             }
             let_in
         });
-        assert_eq!(tried.count(), PATIENCE as usize);
+        assert_eq!(tried.count(), PLACE.at_once as usize);
         assert!(
             !suspects.is_over("192.0.2.2".parse().unwrap(), now),
             "another place"
@@ -130,14 +168,50 @@ mod tests {
             }
             let_in
         });
-        assert_eq!(tried.count(), FORGIVEN as usize);
+        assert_eq!(tried.count(), PLACE.a_second as usize);
         assert!(!suspects.is_over(here, now + Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn this_host_has_more_patience_and_not_without_end() {
+        for here in ["127.0.0.1", "::1"] {
+            let (suspects, now) = (Suspects::default(), Instant::now());
+            let here = here.parse().unwrap();
+            let let_in = |now| {
+                let tried = (0..1_000).filter(|_| {
+                    let let_in = !suspects.is_over(here, now);
+                    if let_in {
+                        suspects.count(here, now);
+                    }
+                    let_in
+                });
+                tried.count()
+            };
+            assert_eq!(let_in(now), THIS_HOST.at_once as usize);
+            assert_eq!(let_in(now + Duration::from_secs(1)), THIS_HOST.a_second as usize);
+        }
+    }
+
+    #[test]
+    fn where_members_come_from_nobody_is_turned_away() {
+        let suspects = Suspects::default();
+        let from = |address: &str| ConnectedPoint::Listener {
+            local_addr: "/ip4/192.0.2.9/udp/4011/quic-v1".parse().unwrap(),
+            send_back_addr: address.parse().unwrap(),
+        };
+        let (point, ip) = (from("/ip4/192.0.2.1/udp/1/quic-v1"), "192.0.2.1".parse().unwrap());
+        (0..20).for_each(|_| suspects.blame(&point));
+        assert!(suspects.turns_away(ip));
+        suspects.forgive(&from("/ip4/192.0.2.2/udp/1/quic-v1"));
+        assert!(suspects.turns_away(ip), "a member somewhere else");
+        suspects.forgive(&point);
+        assert!(!suspects.turns_away(ip));
     }
 
     #[test]
     fn a_link_is_one_place_and_places_are_bounded() {
         let (suspects, now) = (Suspects::default(), Instant::now());
-        for host in 0..PATIENCE as u16 {
+        for host in 0..PLACE.at_once as u16 {
             suspects.count(std::net::Ipv6Addr::new(1, 2, 3, 4, 5, 6, 7, host).into(), now);
         }
         assert!(suspects.is_over("1:2:3:4::".parse().unwrap(), now));
