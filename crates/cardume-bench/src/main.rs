@@ -28,7 +28,7 @@ use clap::Parser;
         cardume-bench w6 --only cardume,curl     with two contestants only"
 )]
 struct Arguments {
-    /// What to measure [default: all but w8, rates, liars, gossip and strangers]
+    /// What to measure [default: all but w8, rates, liars, strangers, gossip and channel]
     #[arg(value_enum, value_name = "WORKLOAD")]
     workloads: Vec<Workload>,
     /// Bytes of the one file [default: as the workload says]
@@ -37,7 +37,7 @@ struct Arguments {
     /// Files in the tree of small ones [default: 10000]
     #[arg(long)]
     files: Option<u64>,
-    /// Fetchers of w3 and w3b [default: 4 and 16]
+    /// Fetchers of w3 and w3b, followers of channel [default: 4, 16 and 16]
     #[arg(long)]
     fetchers: Option<usize>,
     /// Counted rounds; five times as many of what takes milliseconds

@@ -52,6 +52,8 @@ pub enum Workload {
     Restart,
     /// A thousand messages of 1 KiB a second on a topic of eight nodes, for --idle seconds
     Gossip,
+    /// A file as a version of a channel, from its publisher to sixteen that follow it
+    Channel,
     /// The network path alone, from memory to memory over TCP
     Net,
     /// The network path alone, from memory to memory over QUIC
@@ -76,7 +78,7 @@ impl Workload {
         all.filter(|workload| {
             !matches!(
                 workload,
-                Self::W8 | Self::Rates | Self::Liars | Self::Gossip | Self::Strangers
+                Self::W8 | Self::Rates | Self::Liars | Self::Gossip | Self::Strangers | Self::Channel
             )
         })
         .collect()
@@ -122,6 +124,7 @@ impl Workload {
             Self::Liars => "honest",
             Self::Strangers => "no-strangers",
             Self::Restart => "by-hand",
+            Self::Channel => "one-fetch",
             _ => "curl",
         }
     }

@@ -75,7 +75,12 @@ impl Contestant for Cardume {
 
 /// Starts a node that listens on any port, and knows nobody.
 pub(crate) fn start(program: &Path, place: &Place) -> anyhow::Result<Daemon> {
-    let home = match place.host() {
+    home(program, place)?.start()
+}
+
+/// A node that is to listen on any port, and to know nobody.
+pub(crate) fn home(program: &Path, place: &Place) -> anyhow::Result<Home> {
+    Ok(match place.host() {
         None => Home::new(program)?,
         Some(host) => Home::on(program, host)?
             .set(format!(
@@ -83,8 +88,7 @@ pub(crate) fn start(program: &Path, place: &Place) -> anyhow::Result<Daemon> {
                 host.ip
             ))
             .set("mdns.enabled=false"),
-    };
-    home.start()
+    })
 }
 
 fn reached_at(daemon: &Daemon, link: Link) -> anyhow::Result<SocketAddr> {

@@ -19,7 +19,7 @@ use std::{
 use anyhow::Context;
 use tempfile::TempDir;
 
-pub(crate) use self::cardume::start;
+pub(crate) use self::cardume::{home, start};
 use self::{
     aria2::Aria2,
     cardume::{Cardume, Link},

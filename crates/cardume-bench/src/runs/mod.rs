@@ -1,5 +1,6 @@
 //! How each workload is run.
 
+mod channel;
 mod gossip;
 mod idle;
 mod killed;
@@ -59,6 +60,17 @@ pub fn entries<'a>(
             (vec!["b3sum".into()], entry("b3sum", |_| share::b3sum(setting))),
         ],
         Workload::W7 => vec![(node(), entry("cardume", |to| killed::run(setting, to)))],
+        Workload::Channel => {
+            let mut all = vec![(node(), entry("cardume", |_| channel::run(setting)))];
+            let own = contestants
+                .iter()
+                .find(|contestant| contestant.name() == "cardume");
+            all.extend(own.map(|own| {
+                let run = |to: &Path| transfer::run(own.as_ref(), setting, to);
+                (own.needs(), entry(channel::ALONE, run))
+            }));
+            all
+        }
         Workload::Gossip => vec![(node(), entry("cardume", |_| gossip::run(setting)))],
         Workload::W8 => vec![(node(), entry("cardume", |_| idle::run(setting)))],
         Workload::Rates => rates::Limit::ALL
@@ -121,7 +133,7 @@ fn entry<'a>(name: &str, run: impl Fn(&Path) -> anyhow::Result<Measured> + 'a) -
 pub fn names() -> Vec<&'static str> {
     let all = contestants::all(Path::new("cardume"));
     let mut names: Vec<_> = all.iter().map(|contestant| contestant.name()).collect();
-    names.extend(["b3sum", "rustls", "quinn"]);
+    names.extend(["b3sum", "rustls", "quinn", channel::ALONE]);
     names.extend(rates::Limit::ALL.map(|(name, _)| name));
     names.extend(liars::MANNERS.map(|(name, _)| name));
     names.extend(strangers::WAYS.map(|(name, _)| name));

@@ -23,7 +23,7 @@ pub(super) fn run(contestant: &dyn Contestant, setting: &Setting<'_>, to: &Path)
     let (sources, fetchers) = setting.workload.crowd(setting.scale);
     // Bytes are counted where they may be fewer than one copy for each fetcher.
     let places = match setting.workload {
-        Workload::W3 | Workload::W3b => Places::counted()?,
+        Workload::W3 | Workload::W3b | Workload::Channel => Places::counted()?,
         _ => Places::default(),
     };
     let giving = (0..sources).map(|_| contestant.source(&places.source, setting.content));
