@@ -346,7 +346,7 @@ mod tests {
         let mut forged = records[2].bytes().to_vec();
         forged[50] ^= 1;
         assert_eq!(refused(follower.offer(id, &forged)), "forged");
-        assert_eq!(refused(follower.offer(id, &[0; 5000])), "oversized");
+        assert_eq!(refused(follower.offer(id, &vec![0; 10 << 20])), "oversized");
         assert_eq!(refused(follower.offer(id, b"")), "malformed");
         assert_eq!(newest.borrow().as_ref(), Some(&records[1]));
         drop((follower, newest));

@@ -74,7 +74,7 @@ fn change(path: &Path, version: u64, files: u64) -> anyhow::Result<()> {
     for file in 0..files {
         let path = path.join(format!("d0000/f{file:06}"));
         fs::remove_file(&path)?;
-        files::random_file(&path, 20_000, 1_000 * version + file)?;
+        files::random_file(&path, 20_000, 1_000_000 * version + file)?;
     }
     for name in ["first", "last"] {
         fs::write(path.join(name), version.to_string())?;
@@ -112,32 +112,49 @@ impl Reader {
     }
 }
 
+/// Has somebody say on the channel's topic what is no record of it, which is refused and counted.
+fn refuses(follower: &Daemon, id: &str) -> anyhow::Result<()> {
+    let liar = Home::new(PROGRAM)?
+        .set(format!("connect.bootstrap=[{:?}]", follower.address(true)?))
+        .start()?;
+    let topic = format!("cardume-channel/{id}");
+    files::random_file(&liar.path().join("large"), 20_000, 1)?;
+    liar.json(["topic", "pub", &topic, "--wait", "1m", "nonsense"])?;
+    liar.json(["topic", "pub", &topic, "--file", "large"])?;
+    for reason in ["malformed", "oversized"] {
+        let count = format!("cardume_channel_records_refused_total{{reason=\"{reason}\"}} 1\n");
+        until(&count, || Ok(follower.ask("/metrics")?.contains(&count)))?;
+    }
+    Ok(())
+}
+
 #[test]
 fn a_fleet_fetches_what_has_changed_and_never_sees_half_of_it() -> anyhow::Result<()> {
     let (publisher, id, address) = publisher()?;
     let source = publisher.path().join("build");
-    tree(&source, 300)?;
+    tree(&source, 2_000)?;
     let first = follower(&id, &[&address])?.start()?;
     ensure!(publish(&publisher, &source)? == 1, "the first");
     let all = present(&first, 1)?["fetched"].as_u64().context("fetched")?;
-    ensure!(all >= 300 * 20_000, "{all}");
+    ensure!(all >= 2_000 * 20_000, "{all}");
     let inode = |path: &str| -> anyhow::Result<u64> {
         use std::os::unix::fs::MetadataExt;
         Ok(fs::metadata(first.path().join("app").join(path))?.ino())
     };
-    let before = inode("d0002/f000299")?;
+    let before = inode("d0019/f001999")?;
 
     let reader = Reader::start(first.path().join("app"));
-    change(&source, 2, 3)?;
+    change(&source, 2, 20)?;
     ensure!(publish(&publisher, &source)? == 2, "the second");
     let row = present(&first, 2)?;
     let fetched = row["fetched"].as_u64().context("fetched")?;
+    println!("{all} bytes at first, and then {fetched} for 400,000 that have changed");
     ensure!(
-        (60_000..80_000).contains(&fetched),
+        (400_000..410_000).contains(&fetched),
         "1 % has changed: {fetched} bytes"
     );
     ensure!(
-        inode("d0002/f000299")? == before,
+        inode("d0019/f001999")? == before,
         "what has not changed is not written again"
     );
     ensure!(row["versions"] == serde_json::json!([1, 2]), "{row}");
@@ -159,6 +176,7 @@ fn a_fleet_fetches_what_has_changed_and_never_sees_half_of_it() -> anyhow::Resul
     first.json(["channel", "follow", "app", "--newest"])?;
     present(&first, 3)?;
     ensure!(reader.end()? > 0, "it has read");
+    refuses(&first, &id)?;
 
     // The publisher is gone: one other follower is enough, for the record and for the content.
     let other = first.address(true)?;
