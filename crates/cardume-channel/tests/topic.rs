@@ -34,7 +34,7 @@ async fn node(followed: Option<Id>, others: &[&Node]) -> Node {
     let mut built = None;
     let mut swarm = Swarm::new_ephemeral_tokio(|key| {
         let config = cardume_gossipsub::Config::default();
-        let (behaviour, handle, server) = config.build(&key, BTreeMap::new()).unwrap();
+        let (behaviour, handle, server) = config.build(&key, "test", BTreeMap::new()).unwrap();
         built = Some((handle, server));
         behaviour
     });

@@ -9,8 +9,10 @@ use crate::{
     Behaviour, Handle, Server,
     driver::Gossip,
     gate::{Filter, Gate, Transform},
+    inner::Inner,
     judge::{Limits, Rules},
     mesh::Mesh,
+    past::{self, Answering, Asker, Past},
     score,
     topics::Topics,
     validate,
@@ -100,6 +102,8 @@ pub struct Topic {
     pub max_message: Option<Size>,
     /// Messages a second of one author.
     pub max_rate: Option<u32>,
+    /// Messages kept for peers that come later, and asked of peers; at most [`MAX_HISTORY`](crate::MAX_HISTORY).
+    pub history: usize,
 }
 
 /// Why topics could not be built.
@@ -166,14 +170,16 @@ impl Config {
         .collect()
     }
 
-    /// Builds the behaviour for the swarm, the handle for everybody else, and the server that runs validators, with
-    /// what holds for `topics` by name. `enabled` is for the caller to look at.
+    /// Builds the behaviour for the swarm, the handle for everybody else, and the server that runs validators and answers
+    /// peers of `network` that ask for what has been said; `topics` is what holds for each by name. `enabled` is for the
+    /// caller to look at.
     ///
     /// # Errors
     /// When a key makes no sense.
     pub fn build(
         &self,
         key: &Keypair,
+        network: &str,
         topics: BTreeMap<String, Topic>,
     ) -> Result<(Behaviour, Handle, Server), BuildError> {
         if let Some(mistake) = self.mistakes().into_iter().next() {
@@ -199,12 +205,32 @@ impl Config {
         inner
             .with_peer_score(score::of_peers(), score::thresholds())
             .map_err(BuildError::Protocol)?;
-        let (jobs, verdicts, server) = validate::channel();
+        let (past, streams) = (Past::default(), libp2p_stream::Behaviour::new());
+        let asker = rules.has_history().then(|| Asker {
+            control: streams.new_control(),
+            protocol: past::protocol(network),
+            past: past.clone(),
+            rules: rules.clone(),
+            local,
+        });
+        let answering = asker.clone().map(|mut asker| Answering {
+            incoming: asker
+                .control
+                .accept(asker.protocol)
+                .expect("nobody else takes this protocol"),
+            past: past.clone(),
+            rules: rules.clone(),
+        });
+        let (jobs, verdicts, server) = validate::channel(answering);
         let topics = Topics::new(local, rules, gate.clone(), self.max_topics);
         let counts = topics.counts();
-        let driver = Gossip::new(topics, jobs, verdicts);
-        let (behaviour, mailbox) = Behaviour::new(Mesh::new(inner, gate), driver, MAILBOX);
-        Ok((behaviour, Handle::new(mailbox, counts), server))
+        let driver = Gossip::new(key.clone(), topics, past, jobs, verdicts);
+        let inner = Inner {
+            mesh: Mesh::new(inner, gate),
+            streams,
+        };
+        let (behaviour, mailbox) = Behaviour::new(inner, driver, MAILBOX);
+        Ok((behaviour, Handle::new(mailbox, counts, asker), server))
     }
 
     /// Every setting is made here, whatever its default, so that an upgrade changes none unseen.

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use cardume_behaviour::Driver;
 use libp2p_gossipsub::{self as gossipsub, IdentTopic, MessageAcceptance, TopicHash};
-use libp2p_identity::PeerId;
+use libp2p_identity::{Keypair, PeerId};
 use tokio::{
     sync::mpsc,
     time::{Sleep, sleep},
@@ -21,7 +21,9 @@ use crate::{
     Message, MessageId, PublishError, SubscribeError, Subscription, TopicPeer, TopicStatus, Validator,
     Verdict,
     handle::Command,
+    inner::{Inner, Told},
     mesh::Mesh,
+    past::{Past, Signed, detach},
     score::{self, Offenders},
     topics::{Counts, Ruling, Topics},
     validate::{Job, Judged},
@@ -34,7 +36,10 @@ const MAX_LISTED: usize = 1000;
 
 /// What topics do with commands and events.
 pub struct Gossip {
+    /// What own messages are signed with, once more, where they are kept.
+    key: Keypair,
     topics: Topics,
+    past: Past,
     jobs: mpsc::Sender<Job>,
     verdicts: mpsc::Receiver<Judged>,
     offenders: Offenders,
@@ -46,9 +51,17 @@ pub struct Gossip {
 }
 
 impl Gossip {
-    pub(crate) fn new(topics: Topics, jobs: mpsc::Sender<Job>, verdicts: mpsc::Receiver<Judged>) -> Self {
+    pub(crate) fn new(
+        key: Keypair,
+        topics: Topics,
+        past: Past,
+        jobs: mpsc::Sender<Job>,
+        verdicts: mpsc::Receiver<Judged>,
+    ) -> Self {
         Self {
+            key,
             topics,
+            past,
             jobs,
             verdicts,
             offenders: Offenders::default(),
@@ -93,7 +106,27 @@ impl Gossip {
             return Err(PublishError::NoSubscribers);
         }
         self.topics.count(topic, |counts| counts.published += 1);
+        self.keep_own(&message);
         Ok(id)
+    }
+
+    /// Keeps a message of this node for peers that come later, where the topic is kept.
+    fn keep_own(&mut self, message: &Message) {
+        let topic = &*message.topic;
+        let history = self.topics.rule(topic).history;
+        let seqno = message
+            .id
+            .as_bytes()
+            .last_chunk()
+            .copied()
+            .map(u64::from_be_bytes);
+        let (1.., Some(seqno), false) = (history, seqno, message.data.is_empty()) else {
+            return;
+        };
+        // The signature that libp2p has made is not told; an Ed25519 key makes the same again.
+        if let Some(signed) = Signed::new(&self.key, topic, seqno, message.data.clone()) {
+            self.past.keep(topic, history, signed, Instant::now());
+        }
     }
 
     /// An id as libp2p would have given it, with a number that it never does: it counts on from its start.
@@ -182,7 +215,11 @@ impl Gossip {
             report(mesh, &id, &source, MessageAcceptance::Ignore);
             return;
         };
-        match self.topics.judge(topic, from, message.data.len(), Instant::now()) {
+        let (data, proof) = match self.topics.rule(topic).history {
+            0 => (message.data.into(), None),
+            _ => detach(message.data),
+        };
+        match self.topics.judge(topic, from, data.len(), Instant::now()) {
             Ruling::Take => {}
             Ruling::Ignore => {
                 self.topics.count(topic, |counts| counts.ignored += 1);
@@ -194,33 +231,40 @@ impl Gossip {
                 report(mesh, &id, &source, MessageAcceptance::Ignore);
                 // Who passes on what somebody else has written may have other limits, and is not to blame.
                 if from == source
-                    && let Some(points) = self.offenders.note(from)
+                    && let Some(points) = self.offenders.note(from, 1)
                 {
                     mesh.gossipsub.set_application_score(&from, -points);
                 }
                 return;
             }
         }
-        let message = Message {
-            topic: name,
+        let signed = proof.zip(message.sequence_number).map(|(proof, seqno)| Signed {
             from,
-            id: MessageId::new(&id.0),
-            data: message.data.into(),
-        };
+            seqno,
+            data: data.clone(),
+            proof,
+        });
         let judged = Judged {
-            message,
+            message: Message {
+                topic: name,
+                from,
+                id: MessageId::new(&id.0),
+                data,
+            },
             source,
             id,
+            signed,
             verdict: Verdict::Accept,
         };
         if validators.is_empty() {
-            self.settle(mesh, &judged);
+            self.settle(mesh, judged);
             return;
         }
         let job = Job {
             message: judged.message,
             source,
             id: judged.id,
+            signed: judged.signed,
             validators,
         };
         if let Err(refused) = self.jobs.try_send(job) {
@@ -232,12 +276,16 @@ impl Gossip {
     }
 
     /// Does with a message as the verdict says.
-    fn settle(&mut self, mesh: &mut Mesh, judged: &Judged) {
+    fn settle(&mut self, mesh: &mut Mesh, judged: Judged) {
         let topic = &*judged.message.topic;
         let acceptance = match judged.verdict {
             Verdict::Accept => {
                 self.topics.count(topic, |counts| counts.received += 1);
                 self.topics.deliver(&judged.message);
+                if let Some(signed) = judged.signed {
+                    let history = self.topics.rule(topic).history;
+                    self.past.keep(topic, history, signed, Instant::now());
+                }
                 MessageAcceptance::Accept
             }
             Verdict::Ignore => {
@@ -253,7 +301,7 @@ impl Gossip {
     }
 
     fn poll_tick(&mut self, mesh: &mut Mesh, cx: &mut Context<'_>) -> Poll<()> {
-        if self.topics.is_empty() && self.offenders.is_empty() {
+        if self.topics.is_empty() && self.offenders.is_empty() && !mesh.gate.has_unread() {
             self.tick = None;
             return Poll::Pending;
         }
@@ -272,6 +320,12 @@ impl Gossip {
         for (peer, points) in self.offenders.fade(now - self.ticked) {
             mesh.gossipsub.set_application_score(&peer, -points);
         }
+        for (peer, count) in mesh.gate.take_unread() {
+            tracing::debug!(%peer, count, "what a neighbour said was too much to be looked at");
+            if let Some(points) = self.offenders.note(peer, count) {
+                mesh.gossipsub.set_application_score(&peer, -points);
+            }
+        }
         mesh.gate.tidy(mesh.gossipsub.all_peers());
         self.topics.show();
         Poll::Ready(())
@@ -284,7 +338,7 @@ fn report(mesh: &mut Mesh, id: &gossipsub::MessageId, source: &PeerId, acceptanc
 }
 
 impl Driver for Gossip {
-    type Inner = Mesh;
+    type Inner = Inner;
     type Command = Command;
     type Event = Infallible;
 
@@ -292,7 +346,8 @@ impl Driver for Gossip {
         true
     }
 
-    fn on_command(&mut self, mesh: &mut Mesh, command: Command) {
+    fn on_command(&mut self, inner: &mut Inner, command: Command) {
+        let mesh = &mut inner.mesh;
         // Whoever asked may have gone meanwhile; a subscription is then noticed to be closed.
         match command {
             Command::Publish { topic, data, reply } => {
@@ -314,7 +369,8 @@ impl Driver for Gossip {
         }
     }
 
-    fn on_event(&mut self, mesh: &mut Mesh, event: gossipsub::Event) -> Option<Infallible> {
+    fn on_event(&mut self, inner: &mut Inner, Told(event): Told) -> Option<Infallible> {
+        let mesh = &mut inner.mesh;
         match event {
             gossipsub::Event::Message {
                 propagation_source,
@@ -336,10 +392,11 @@ impl Driver for Gossip {
         None
     }
 
-    fn poll_local(&mut self, mesh: &mut Mesh, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_local(&mut self, inner: &mut Inner, cx: &mut Context<'_>) -> Poll<()> {
+        let mesh = &mut inner.mesh;
         let mut moved = self.poll_tick(mesh, cx).is_ready();
         if let Poll::Ready(Some(judged)) = self.verdicts.poll_recv(cx) {
-            self.settle(mesh, &judged);
+            self.settle(mesh, judged);
             moved = true;
         }
         if moved { Poll::Ready(()) } else { Poll::Pending }

@@ -17,6 +17,7 @@ use crate::{
     config::MAX_NAME,
     judge::Rules,
     meter::{Meters, Rate},
+    past::attach,
 };
 
 /// Topics that this node is not subscribed to, of which it remembers that one neighbour is: it may subscribe later.
@@ -25,6 +26,9 @@ const MAX_FOREIGN: usize = 32;
 const MAX_NEIGHBOURS: usize = 4096;
 /// Bytes a second that one neighbour may send for each message a second that it may.
 const BYTES_PER_MESSAGE: u64 = 4 * 1024;
+/// RPCs a second that one neighbour may send for each message a second that it may: most messages come in one of their
+/// own, and so does what is said about them. Without a limit, grafts and prunes in turn would cost their sender nothing.
+const RPCS_PER_MESSAGE: u32 = 4;
 
 /// What is shared by those who ask. Used on the swarm's task only.
 #[derive(Debug, Clone)]
@@ -38,6 +42,9 @@ struct State {
     from: Option<PeerId>,
     subscribed: HashSet<TopicHash>,
     neighbours: Meters<PeerId>,
+    rpcs: Meters<PeerId>,
+    /// RPCs that were not looked at, by who sent them, since somebody asked. As many as have a meter, at most.
+    unread: HashMap<PeerId, u32>,
     foreign: HashMap<PeerId, HashSet<TopicHash>>,
     refused: u64,
 }
@@ -53,9 +60,36 @@ impl Gate {
             from: None,
             subscribed: HashSet::new(),
             neighbours: Meters::new(MAX_NEIGHBOURS),
+            rpcs: Meters::new(MAX_NEIGHBOURS),
+            unread: HashMap::new(),
             foreign: HashMap::new(),
             refused: 0,
         })))
+    }
+
+    /// Whether an RPC of a neighbour is to be looked at; those above its rate are not, whatever they say.
+    pub(crate) fn reads(&self, peer: PeerId) -> bool {
+        let mut state = self.state();
+        let rate = Rate {
+            messages: state.rate.messages.saturating_mul(RPCS_PER_MESSAGE),
+            ..state.rate
+        };
+        let reads = state.rpcs.take(peer, rate, 0, Instant::now());
+        if !reads && (state.unread.len() < MAX_NEIGHBOURS || state.unread.contains_key(&peer)) {
+            let count = state.unread.entry(peer).or_default();
+            *count = count.saturating_add(1);
+        }
+        reads
+    }
+
+    /// Whether RPCs were not looked at.
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.state().unread.is_empty()
+    }
+
+    /// How many RPCs were not looked at since the last call, by who sent them.
+    pub(crate) fn take_unread(&self) -> HashMap<PeerId, u32> {
+        std::mem::take(&mut self.state().unread)
     }
 
     /// Says from whom that is which is looked at next.
@@ -82,7 +116,9 @@ impl Gate {
     /// still has.
     pub(crate) fn tidy<'a>(&self, topics: impl Iterator<Item = (&'a PeerId, Vec<&'a TopicHash>)>) {
         let mut state = self.state();
-        state.neighbours.sweep(Instant::now());
+        let now = Instant::now();
+        state.neighbours.sweep(now);
+        state.rpcs.sweep(now);
         if !state.foreign.values().any(|known| known.len() >= MAX_FOREIGN) {
             return;
         }
@@ -148,11 +184,13 @@ impl DataTransform for Transform {
             // On a topic of ours it counts as an invalid message of the neighbour; on others as nothing.
             return Err(io::ErrorKind::PermissionDenied.into());
         }
+        let is_kept = state.rules.of(message.topic.as_str()).history > 0;
         Ok(gossipsub::Message {
             source: message.source,
-            data: message.data,
             sequence_number: message.sequence_number,
-            topic: message.topic,
+            topic: message.topic.clone(),
+            // The driver takes it off again.
+            data: if is_kept { attach(message) } else { message.data },
         })
     }
 
@@ -219,6 +257,19 @@ mod tests {
         assert!(!filter.can_subscribe(&club));
         gate.set_from(Some(friend));
         assert!(filter.can_subscribe(&club));
+    }
+
+    #[test]
+    fn who_says_more_than_anybody_has_to_say_is_not_listened_to_and_known_by_name() {
+        let gate = gate(BTreeMap::new());
+        let [quiet, loud] = [PeerId::random(), PeerId::random()];
+        let read = (0..1000).filter(|_| gate.reads(loud)).count();
+        // Two seconds' worth, and what the loop itself took.
+        assert!((80..900).contains(&read), "{read}");
+        assert!(gate.reads(quiet));
+        assert!(gate.has_unread());
+        assert_eq!(gate.take_unread(), [(loud, 1000 - read as u32)].into());
+        assert!(!gate.has_unread());
     }
 
     #[test]

@@ -6,13 +6,17 @@ use cardume_behaviour::{Closed, Mailbox};
 use libp2p_identity::PeerId;
 use tokio::sync::oneshot;
 
-use crate::{Counts, MessageId, Subscription, Validator, config::check_name, topics::Counters};
+use crate::{
+    Counts, Message, MessageId, Subscription, Validator, config::check_name, past::Asker, topics::Counters,
+};
 
 /// Publishes and subscribes; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Handle {
     mailbox: Mailbox<Command>,
     counts: Arc<Counters>,
+    /// None where nothing is kept of any topic.
+    asker: Option<Asker>,
 }
 
 /// One call of a handle, with the way back.
@@ -131,13 +135,17 @@ pub struct TopicPeer {
 }
 
 impl Handle {
-    pub(crate) fn new(mailbox: Mailbox<Command>, counts: Arc<Counters>) -> Self {
-        Self { mailbox, counts }
+    pub(crate) fn new(mailbox: Mailbox<Command>, counts: Arc<Counters>, asker: Option<Asker>) -> Self {
+        Self {
+            mailbox,
+            counts,
+            asker,
+        }
     }
 
     /// A handle to no topics: every call answers [`Closed`] at once.
     pub fn closed() -> Self {
-        Self::new(Mailbox::closed(), Arc::default())
+        Self::new(Mailbox::closed(), Arc::default(), None)
     }
 
     /// Publishes a message, signed by this node, and returns its id.
@@ -213,6 +221,32 @@ impl Handle {
     pub async fn peers(&self, topic: &str) -> Result<Vec<TopicPeer>, Closed> {
         let topic = topic.to_owned();
         self.mailbox.call(|reply| Command::Peers { topic, reply }).await
+    }
+
+    /// The last messages of a topic that this node or one of up to three peers has kept, oldest first, at most `count`
+    /// and what configuration says of the topic; none where it says nothing. Takes up to ten seconds.
+    ///
+    /// Each is its author's, who may publish on the topic. Validators have not seen it, and a peer may have left others
+    /// out or say an older one again.
+    ///
+    /// # Errors
+    /// [`Closed`] when topics are switched off.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    pub async fn history(&self, topic: &str, count: usize) -> Result<Vec<Message>, Closed> {
+        let Some(asker) = &self.asker else {
+            return Ok(Vec::new());
+        };
+        let mut peers = self.peers(topic).await?;
+        peers.sort_by(|one, other| {
+            let best = |peer: &TopicPeer| (peer.in_mesh, peer.score);
+            best(other)
+                .partial_cmp(&best(one))
+                .unwrap_or(std::cmp::Ordering::Equal)
+        });
+        let peers: Vec<_> = peers.iter().map(|row| row.peer).collect();
+        Ok(asker.ask(topic, &peers, count).await)
     }
 
     /// Messages of all topics since the start.

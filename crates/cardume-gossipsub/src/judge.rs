@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use libp2p_identity::PeerId;
 
-use crate::{Topic, config::Allow, meter::Rate};
+use crate::{Topic, config::Allow, meter::Rate, past::MAX_HISTORY};
 
 /// Bytes a second of one author on one topic.
 const AUTHOR_BYTES: u64 = 1024 * 1024;
@@ -28,6 +28,8 @@ pub(crate) struct Rule<'a> {
     pub(crate) max_message: usize,
     /// What one author may send.
     pub(crate) rate: Rate,
+    /// Messages kept for peers that come later.
+    pub(crate) history: usize,
     publishers: Option<&'a Allow>,
     subscribers: Option<&'a Allow>,
 }
@@ -35,6 +37,11 @@ pub(crate) struct Rule<'a> {
 impl Rules {
     pub(crate) fn new(limits: Limits, topics: BTreeMap<String, Topic>) -> Self {
         Self(Arc::new((limits, topics)))
+    }
+
+    /// Whether any topic is kept for peers that come later.
+    pub(crate) fn has_history(&self) -> bool {
+        self.0.1.values().any(|topic| topic.history > 0)
     }
 
     /// What holds for the topic of that name.
@@ -51,6 +58,7 @@ impl Rules {
                 // Whoever may send so many may send them at any size that is allowed, up to 64 a second.
                 bytes: AUTHOR_BYTES.max(u64::from(messages.min(64)) * max_message as u64),
             },
+            history: own.map_or(0, |own| own.history.min(MAX_HISTORY)),
             publishers: own.and_then(|own| own.publishers.as_ref()),
             subscribers: own.and_then(|own| own.subscribers.as_ref()),
         }

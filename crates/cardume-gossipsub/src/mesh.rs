@@ -21,7 +21,7 @@ pub(crate) type Gossipsub = gossipsub::Behaviour<Transform, Filter>;
 
 /// The inner behaviour of the driver.
 ///
-/// Says to the [`Gate`] from whom things come, and hides addresses on private networks and of relays from the score:
+/// Says to the [`Gate`] from whom things come, drops what is too much, and hides addresses on private networks and of relays from the score:
 /// many peers may share one of those, and none is to blame for the others.
 pub struct Mesh {
     pub(crate) gossipsub: Gossipsub,
@@ -99,6 +99,9 @@ impl NetworkBehaviour for Mesh {
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, id: ConnectionId, event: THandlerOutEvent<Self>) {
+        if !self.gate.reads(peer) {
+            return;
+        }
         self.gate.set_from(Some(peer));
         self.gossipsub.on_connection_handler_event(peer, id, event);
         self.gate.set_from(None);

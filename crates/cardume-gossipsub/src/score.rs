@@ -8,7 +8,7 @@ use std::{collections::HashMap, time::Duration};
 use libp2p_gossipsub as gossipsub;
 use libp2p_identity::PeerId;
 
-/// Points for one message above a limit of its author.
+/// Points for one message above a limit of its author, and for one RPC that was not looked at.
 const EXCESS: f64 = 1.0;
 /// Time in which points are halved.
 const HALF_LIFE: f64 = 5.0;
@@ -90,13 +90,13 @@ pub(crate) fn of_topic() -> gossipsub::TopicScoreParams {
 pub(crate) struct Offenders(HashMap<PeerId, f64>);
 
 impl Offenders {
-    /// Notes a message that its author sent above the limit, and returns the new points.
-    pub(crate) fn note(&mut self, peer: PeerId) -> Option<f64> {
+    /// Notes so many things that a peer sent above a limit, and returns its new points.
+    pub(crate) fn note(&mut self, peer: PeerId, count: u32) -> Option<f64> {
         if self.0.len() >= MAX_OFFENDERS && !self.0.contains_key(&peer) {
             return None;
         }
         let points = self.0.entry(peer).or_default();
-        *points = (*points + EXCESS).min(MAX_POINTS);
+        *points = (*points + EXCESS * f64::from(count)).min(MAX_POINTS);
         Some(*points)
     }
 
@@ -134,10 +134,10 @@ mod tests {
     #[test]
     fn a_flooder_is_silenced_soon_and_heard_again_when_it_has_been_quiet() {
         let (mut offenders, peer) = (Offenders::default(), PeerId::random());
-        let points = (0..100).filter_map(|_| offenders.note(peer)).last().unwrap();
+        let points = (0..100).filter_map(|_| offenders.note(peer, 1)).last().unwrap();
         assert!(-points + of_peers().topic_score_cap < thresholds().graylist_threshold + 1.0);
         for _ in 0..10_000 {
-            offenders.note(peer);
+            offenders.note(peer, 1);
         }
         let left = offenders.fade(Duration::from_secs(60));
         assert!(left[0].1 < -thresholds().publish_threshold, "{left:?}");

@@ -5,7 +5,10 @@ use libp2p_gossipsub as gossipsub;
 use libp2p_identity::PeerId;
 use tokio::sync::mpsc;
 
-use crate::Message;
+use crate::{
+    Message,
+    past::{Answering, Signed},
+};
 
 /// Messages that wait for a validator; more are not passed on.
 const MAX_WAITING: usize = 256;
@@ -31,6 +34,7 @@ pub(crate) struct Job {
     pub(crate) message: Message,
     pub(crate) source: PeerId,
     pub(crate) id: gossipsub::MessageId,
+    pub(crate) signed: Option<Signed>,
     pub(crate) validators: Vec<Validator>,
 }
 
@@ -39,24 +43,43 @@ pub(crate) struct Judged {
     pub(crate) message: Message,
     pub(crate) source: PeerId,
     pub(crate) id: gossipsub::MessageId,
+    /// To be kept for peers that come later, if it is good.
+    pub(crate) signed: Option<Signed>,
     pub(crate) verdict: Verdict,
 }
 
-/// Runs validators, away from the swarm's task.
+/// Runs validators, and answers peers that ask for what has been said, away from the swarm's task.
 pub struct Server {
+    judging: Judging,
+    answering: Option<Answering>,
+}
+
+struct Judging {
     jobs: mpsc::Receiver<Job>,
     verdicts: mpsc::Sender<Judged>,
 }
 
-pub(crate) fn channel() -> (mpsc::Sender<Job>, mpsc::Receiver<Judged>, Server) {
+pub(crate) fn channel(answering: Option<Answering>) -> (mpsc::Sender<Job>, mpsc::Receiver<Judged>, Server) {
     let (job, jobs) = mpsc::channel(MAX_WAITING);
     let (verdicts, judged) = mpsc::channel(MAX_WAITING);
-    (job, judged, Server { jobs, verdicts })
+    let judging = Judging { jobs, verdicts };
+    (job, judged, Server { judging, answering })
 }
 
 impl Server {
-    /// Judges messages until the behaviour is dropped.
-    pub async fn run(mut self) {
+    /// Judges messages and answers peers until the behaviour is dropped.
+    pub async fn run(self) {
+        let answering = async {
+            if let Some(answering) = self.answering {
+                answering.run().await;
+            }
+        };
+        tokio::join!(self.judging.run(), answering);
+    }
+}
+
+impl Judging {
+    async fn run(mut self) {
         while let Some(job) = self.jobs.recv().await {
             let verdicts = job.validators.iter().map(|validate| validate(&job.message));
             let judged = Judged {
@@ -64,6 +87,7 @@ impl Server {
                 message: job.message,
                 source: job.source,
                 id: job.id,
+                signed: job.signed,
             };
             if self.verdicts.send(judged).await.is_err() {
                 return;

@@ -38,10 +38,11 @@ pub(crate) fn gossipsub(config: &Config, key: &Keypair, roll: &Roll) -> Result<G
             subscribers: allow(roll, topic.subscribers.as_deref())?,
             max_message: topic.max_message,
             max_rate: topic.max_rate,
+            history: topic.history,
         };
         topics.insert(name.clone(), rules);
     }
-    let built = config.gossipsub.build(key, topics);
+    let built = config.gossipsub.build(key, &config.network.id, topics);
     let (behaviour, handle, server) = built.map_err(|error| StartError::Config {
         key: "gossipsub",
         reason: error.to_string(),

@@ -12,4 +12,5 @@ pub mod liar;
 pub mod line;
 pub mod neighbour;
 pub mod patience;
+pub mod shouter;
 pub mod web;

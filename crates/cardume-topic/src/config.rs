@@ -1,6 +1,7 @@
 //! The keys of `[topic.NAME]`.
 use std::path::{Path, PathBuf};
 
+use cardume_gossipsub::MAX_HISTORY;
 use cardume_units::{Duration, Size};
 
 /// Content of a message, at most: it is held in memory by all who read it.
@@ -20,6 +21,9 @@ pub struct Config {
     pub max_content: Size,
     /// Messages a second of one author; `[gossipsub] max_rate` if not set.
     pub max_rate: Option<u32>,
+    /// The last messages that this node keeps for peers that come later, for a day at most, subscribed from its start; and
+    /// that it asks peers for when somebody here reads the topic from before. None if zero.
+    pub history: usize,
     /// What the messages are handed to, from the start of the node.
     pub deliver: Deliver,
 }
@@ -32,6 +36,7 @@ impl Default for Config {
             max_message: None,
             max_content: Size::mib(4),
             max_rate: None,
+            history: 0,
             deliver: Deliver::default(),
         }
     }
@@ -164,6 +169,13 @@ impl Config {
         if self.max_rate == Some(0) {
             add(&["max_rate"], "0 is out of range".into(), "at least 1");
         }
+        if self.history > MAX_HISTORY {
+            add(
+                &["history"],
+                format!("{} is out of range", self.history),
+                "at most 1024",
+            );
+        }
         let Deliver { exec, webhook, spool } = &self.deliver;
         if let Some(exec) = exec {
             exec.check(|key, reason, hint| add(&["deliver", EXEC, key], reason, hint));
@@ -254,6 +266,7 @@ mod tests {
             max_message: Some(Size::mib(1)),
             max_content: Size::gib(1),
             max_rate: Some(0),
+            history: MAX_HISTORY + 1,
             ..Config::default()
         };
         config.deliver.exec = Some(Exec {
@@ -282,6 +295,7 @@ mod tests {
             "max_message",
             "max_content",
             "max_rate",
+            "history",
             "deliver.exec.command",
             "deliver.exec.timeout",
             "deliver.exec.concurrency",

@@ -2,8 +2,17 @@
 //!
 //! What is published is then a short text with a link, behind a mark that nothing else begins with; see
 //! `docs/protocols/topics.md`.
+use std::time::Duration;
+
 use cardume_content::{Cid, Kind, Link};
-use multiaddr::Multiaddr;
+use cardume_gossipsub::Message;
+use futures::{FutureExt as _, future::BoxFuture};
+use multiaddr::{Multiaddr, Protocol};
+
+use crate::{Fetch, Received, hub::received};
+
+/// Time for the content of one message.
+const FETCH_TIME: Duration = Duration::from_secs(120);
 
 /// What a message begins with that stands for content.
 pub(crate) const MARK: &[u8] = b"\0cardume/content/1\0";
@@ -26,6 +35,32 @@ pub(crate) fn stands_for(data: &[u8]) -> Option<Link> {
     let text = std::str::from_utf8(data.strip_prefix(MARK)?).ok()?;
     let link: Link = text.parse().ok()?;
     (link.cid.kind() == Kind::Blob && link.path.is_empty()).then_some(link)
+}
+
+/// A message with the content that it stands for; none if that cannot be had.
+pub(crate) fn get(
+    fetch: Fetch,
+    max: u64,
+    message: Message,
+    link: Link,
+) -> BoxFuture<'static, Option<Received>> {
+    async move {
+            let mut peers = link.peers;
+            peers.push(Multiaddr::empty().with(Protocol::P2p(message.from)));
+            let claimed = link.size.unwrap_or_default();
+            let reason = if claimed > max {
+                format!("it has {claimed} bytes, and topic.max_content is {max}")
+            } else {
+                match tokio::time::timeout(FETCH_TIME, fetch(link.cid, peers, max)).await {
+                    Ok(Ok(bytes)) => return Some(received(&message, bytes, Some(link.cid))),
+                    Ok(Err(reason)) => reason,
+                    Err(_) => format!("not here within {} s", FETCH_TIME.as_secs()),
+                }
+            };
+            tracing::warn!(topic = %message.topic, from = %message.from, cid = %link.cid, reason, "a message is lost");
+            None
+        }
+        .boxed()
 }
 
 #[cfg(test)]

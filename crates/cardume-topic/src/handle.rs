@@ -1,24 +1,27 @@
 //! The way in for the rest of the node.
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cardume_content::Cid;
 use cardume_gossipsub::{self as gossipsub, Counts, MessageId, SubscribeError, TopicPeer, TopicStatus};
 use cardume_store::{Store, WriteError};
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use multiaddr::Multiaddr;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::{
-    DeliveryStatus, Reader, Start, content,
+    DeliveryStatus, Reader, Received, Start, content,
     deliver::Tally,
-    hub::{Limits, Opened},
+    hub::{Limits, MAX_FETCHING, Opened, received},
     ring::Ring,
 };
 
 /// Gets content of at most so many bytes from peers at these addresses; what is wrong is told in words.
 pub type Fetch =
     Arc<dyn Fn(Cid, Vec<Multiaddr>, u64) -> BoxFuture<'static, Result<Bytes, String>> + Send + Sync>;
+
+/// Time for the content of messages from before: somebody waits for it.
+const BEFORE_TIME: Duration = Duration::from_secs(20);
 
 /// Topics that somebody here reads.
 pub(crate) type Open = Arc<Mutex<HashMap<String, Arc<Ring>>>>;
@@ -28,6 +31,7 @@ pub(crate) type Open = Arc<Mutex<HashMap<String, Arc<Ring>>>>;
 pub struct Handle {
     pub(crate) gossipsub: gossipsub::Handle,
     pub(crate) store: Store,
+    pub(crate) fetch: Fetch,
     pub(crate) limits: Arc<Limits>,
     pub(crate) open: Open,
     pub(crate) opened: mpsc::Sender<Opened>,
@@ -63,6 +67,7 @@ impl Handle {
         Self {
             gossipsub: gossipsub::Handle::closed(),
             store,
+            fetch: Arc::new(|_, _, _| async { Err("topics are switched off".to_owned()) }.boxed()),
             limits: Arc::default(),
             open: Open::default(),
             opened: mpsc::channel(1).0,
@@ -110,12 +115,46 @@ impl Handle {
 
     /// Reads a topic; subscribes to it, if nobody here reads it yet, and stays so for a minute after the last reader.
     ///
+    /// Who begins with more of the last messages than there are here waits until peers have been asked for those from
+    /// before, where configuration keeps a history of the topic.
+    ///
     /// # Errors
     /// When the name is none, or this node is subscribed to as many topics as it may.
     ///
     /// # Cancel safety
     /// Dropping the future leaves nothing behind but, maybe, the subscription for a minute.
     pub async fn read(&self, topic: &str, start: Start<'_>) -> Result<Reader, OpenError> {
+        let reader = self.open(topic, start).await?;
+        let Start::Last(count) = start else {
+            return Ok(reader);
+        };
+        let ring = reader.ring();
+        let wanted = count.min(self.limits.history(topic));
+        if ring.lacks(wanted) > 0 {
+            ring.put_before(self.before(topic, wanted).await?);
+        }
+        Ok(ring.reader(start))
+    }
+
+    /// The last messages of a topic that peers have kept, complete.
+    async fn before(&self, topic: &str, count: usize) -> Result<Vec<Received>, OpenError> {
+        let kept = self.gossipsub.history(topic, count).await?;
+        let (_, max) = self.limits.of(topic);
+        let whole = kept
+            .into_iter()
+            .map(|message| match content::stands_for(&message.data) {
+                None => {
+                    std::future::ready(Some(received(&message, message.data.clone(), None))).left_future()
+                }
+                Some(link) => content::get(self.fetch.clone(), max, message, link).right_future(),
+            });
+        // Content is in the way of nothing but itself: a few at once, and each within its time.
+        let whole = futures::stream::iter(whole).buffered(MAX_FETCHING);
+        let whole: Vec<_> = whole.take_until(tokio::time::sleep(BEFORE_TIME)).collect().await;
+        Ok(whole.into_iter().flatten().collect())
+    }
+
+    async fn open(&self, topic: &str, start: Start<'_>) -> Result<Reader, OpenError> {
         let mut open = self.open.lock().await;
         if let Some(ring) = open.get(topic) {
             return Ok(ring.reader(start));

@@ -7,11 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use cardume_content::Link;
 use cardume_gossipsub::{self as gossipsub, Delivery, Message, Subscription};
 use cardume_store::Store;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use multiaddr::{Multiaddr, Protocol};
 use tokio::{
     sync::{Mutex, mpsc},
     time::{Instant, MissedTickBehavior, interval},
@@ -20,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config, Fetch, Handle, Received, Start,
-    content::stands_for,
+    content::{self, stands_for},
     deliver::{self, Deliverer},
     handle::Open,
     ring::Ring,
@@ -33,9 +31,7 @@ const LINGER: Duration = Duration::from_secs(60);
 /// How often it is looked whether somebody reads.
 const LOOK: Duration = Duration::from_secs(5);
 /// Messages of one topic whose content is being fetched; more are lost.
-const MAX_FETCHING: usize = 8;
-/// Time for the content of one message.
-const FETCH_TIME: Duration = Duration::from_secs(120);
+pub(crate) const MAX_FETCHING: usize = 8;
 /// Pause before a topic that could not be opened for a delivery is tried again.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -55,6 +51,17 @@ impl Limits {
         let max_message = max_message.map_or(self.max_message, |size| size.get() as usize);
         let max_content = own.map_or_else(|| Config::default().max_content, |own| own.max_content);
         (max_message, max_content.get())
+    }
+
+    /// Messages kept for peers, and asked of them.
+    pub(crate) fn history(&self, topic: &str) -> usize {
+        self.topics.get(topic).map_or(0, |own| own.history)
+    }
+
+    /// Topics that are kept for peers.
+    fn kept(&self) -> Vec<String> {
+        let kept = self.topics.iter().filter(|(_, topic)| topic.history > 0);
+        kept.map(|(name, _)| name.clone()).collect()
     }
 }
 
@@ -106,6 +113,7 @@ pub fn build(
     let handle = Handle {
         gossipsub,
         store,
+        fetch: fetch.clone(),
         limits: Arc::new(Limits {
             max_message,
             topics: topics.clone(),
@@ -136,6 +144,9 @@ impl Server {
         let mut turning = FuturesUnordered::<BoxFuture<'static, ()>>::new();
         for deliverer in deliverers {
             turning.push(deliver(handle.clone(), deliverer).boxed());
+        }
+        for topic in handle.limits.kept() {
+            turning.push(stay(handle.clone(), topic).boxed());
         }
         loop {
             tokio::select! {
@@ -170,6 +181,20 @@ async fn deliver(handle: Handle, deliverer: Deliverer) {
     }
 }
 
+/// Stays subscribed to a topic that is kept for peers, for ever.
+async fn stay(handle: Handle, topic: String) {
+    loop {
+        match handle.read(&topic, Start::Now).await {
+            // As long as there is a reader, there is a subscription.
+            Ok(_reader) => std::future::pending().await,
+            Err(error) => {
+                tracing::warn!(topic, %error, "nothing is kept for peers");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
 /// One topic that somebody reads.
 struct Topic {
     name: String,
@@ -191,7 +216,7 @@ impl Topic {
                 delivery = subscription.next() => match delivery {
                     Some(Delivery::Message(message)) => match stands_for(&message.data) {
                         None => self.ring.push(received(&message, message.data.clone(), None)),
-                        Some(link) if fetching.len() < MAX_FETCHING => fetching.push(self.get(message, link)),
+                        Some(link) if fetching.len() < MAX_FETCHING => fetching.push(content::get(self.fetch.clone(), self.max, message, link)),
                         Some(_) => self.ring.lose(1),
                     },
                     Some(Delivery::Lagged(count)) => self.ring.lose(count),
@@ -218,31 +243,9 @@ impl Topic {
         self.ring.close();
         open.lock().await.remove(&self.name);
     }
-
-    /// A message with the content that it stands for; none if that cannot be had.
-    fn get(&self, message: Message, link: Link) -> BoxFuture<'static, Option<Received>> {
-        let (fetch, max) = (self.fetch.clone(), self.max);
-        async move {
-            let mut peers = link.peers;
-            peers.push(Multiaddr::empty().with(Protocol::P2p(message.from)));
-            let claimed = link.size.unwrap_or_default();
-            let reason = if claimed > max {
-                format!("it has {claimed} bytes, and topic.max_content is {max}")
-            } else {
-                match tokio::time::timeout(FETCH_TIME, fetch(link.cid, peers, max)).await {
-                    Ok(Ok(bytes)) => return Some(received(&message, bytes, Some(link.cid))),
-                    Ok(Err(reason)) => reason,
-                    Err(_) => format!("not here within {} s", FETCH_TIME.as_secs()),
-                }
-            };
-            tracing::warn!(topic = %message.topic, from = %message.from, cid = %link.cid, reason, "a message is lost");
-            None
-        }
-        .boxed()
-    }
 }
 
-fn received(message: &Message, data: Bytes, cid: Option<cardume_content::Cid>) -> Received {
+pub(crate) fn received(message: &Message, data: Bytes, cid: Option<cardume_content::Cid>) -> Received {
     Received {
         topic: message.topic.clone(),
         from: message.from,

@@ -1,6 +1,6 @@
 //! The last messages of a topic, kept for readers.
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -13,6 +13,8 @@ use tokio::sync::watch;
 
 /// Messages kept of one topic. Fewer, and a reader that blinks loses some.
 pub(crate) const MAX_MESSAGES: usize = 1024;
+/// Numbers below the first message of a ring, for those from before that peers have kept.
+const BEFORE: u64 = cardume_gossipsub::MAX_HISTORY as u64;
 /// Bytes kept of one topic; the newest message is kept whatever its size.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
@@ -77,6 +79,10 @@ struct State {
     next: u64,
     kept: VecDeque<Kept>,
     bytes: usize,
+    /// Some of what was here has gone to make room.
+    is_full: bool,
+    /// Messages from before that may come once more as news. There are not more of them than numbers.
+    before: HashSet<MessageId>,
     /// Nothing comes any more.
     is_closed: bool,
 }
@@ -95,9 +101,11 @@ impl Ring {
         Self {
             epoch: format!("{:x}", since_1970.as_micros()),
             state: Mutex::new(State {
-                next: 1,
+                next: BEFORE + 1,
                 kept: VecDeque::new(),
                 bytes: 0,
+                is_full: false,
+                before: HashSet::new(),
                 is_closed: false,
             }),
             newest: watch::Sender::new(0),
@@ -105,6 +113,9 @@ impl Ring {
     }
 
     pub(crate) fn push(&self, message: Received) {
+        if self.state().before.remove(&message.id) {
+            return;
+        }
         self.add(Entry::Message(message), 1);
     }
 
@@ -121,10 +132,42 @@ impl Ring {
         state.next += count;
         while state.kept.len() > MAX_MESSAGES || (state.bytes > MAX_BYTES && state.kept.len() > 1) {
             let oldest = state.kept.pop_front();
+            state.is_full = true;
             state.bytes -= oldest.map_or(0, |oldest| oldest.item.size());
         }
         drop(state);
         self.newest.send_replace(number);
+    }
+
+    /// How many messages from before would be of use to who wants to begin with the last `count`; none once there was no
+    /// room for all that came.
+    pub(crate) fn lacks(&self, count: usize) -> usize {
+        let state = self.state();
+        match state.is_full {
+            true => 0,
+            false => count.saturating_sub(state.kept.len()),
+        }
+    }
+
+    /// Puts messages from before in front of the others, oldest first; those that are here already are left out. Readers
+    /// of what comes from now on do not see them.
+    pub(crate) fn put_before(&self, messages: Vec<Received>) {
+        let mut state = self.state();
+        for message in messages.into_iter().rev() {
+            let is_here = |kept: &Kept| matches!(&kept.item, Entry::Message(here) if here.id == message.id);
+            let (number, size) = (state.oldest() - 1, message.data.len());
+            let is_room = state.kept.len() < MAX_MESSAGES && state.bytes + size <= MAX_BYTES;
+            if state.is_full || number == 0 || !is_room {
+                return;
+            }
+            if state.kept.iter().any(is_here) {
+                continue;
+            }
+            state.bytes += size;
+            state.before.insert(message.id.clone());
+            let item = Entry::Message(message);
+            state.kept.push_front(Kept { number, item });
+        }
     }
 
     /// Ends what readers read, once they have read all there is.
@@ -189,6 +232,11 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// What it reads.
+    pub(crate) fn ring(&self) -> Arc<Ring> {
+        self.ring.clone()
+    }
+
     /// The next item, and the position after it, from which another reader can go on; none when the node stops.
     ///
     /// # Cancel safety
@@ -282,11 +330,38 @@ mod tests {
     async fn a_place_in_an_earlier_run_is_told_as_a_loss_and_then_all_there_is() {
         let ring = Arc::new(Ring::new());
         (0..2).for_each(|n| ring.push(message(n, 1)));
-        for place in ["0-1", "nonsense", &format!("{}-99", ring.epoch)] {
+        for place in ["0-1", "nonsense", &format!("{}-9999", ring.epoch)] {
             let mut reader = ring.reader(Start::After(place));
             assert_eq!(reader.next().await.unwrap().0, Item::Lost(None));
             assert_eq!(number(&reader.next().await.unwrap().0), 0);
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_before_comes_before_the_rest_once_and_only_to_who_begins_there() {
+        let ring = Arc::new(Ring::new());
+        let mut now = ring.reader(Start::Now);
+        ring.push(message(7, 1));
+        assert_eq!(ring.lacks(5), 4);
+        ring.put_before(vec![message(5, 1), message(6, 1), message(7, 1)]);
+        assert_eq!(ring.lacks(5), 2);
+        // One of them is still on its way.
+        ring.push(message(6, 1));
+        ring.push(message(8, 1));
+        let read = async |reader: &mut Reader, count: usize| {
+            let mut numbers = Vec::new();
+            for _ in 0..count {
+                numbers.push(number(&reader.next().await.unwrap().0));
+            }
+            numbers
+        };
+        assert_eq!(read(&mut now, 2).await, [7, 8]);
+        assert_eq!(read(&mut ring.reader(Start::Last(9)), 4).await, [5, 6, 7, 8]);
+        assert_eq!(read(&mut ring.reader(Start::Last(3)), 3).await, [6, 7, 8]);
+        (0..MAX_MESSAGES).for_each(|n| ring.push(message(n + 9, 1)));
+        assert_eq!(ring.lacks(MAX_MESSAGES), 0);
+        ring.put_before(vec![message(4, 1)]);
+        assert_eq!(read(&mut ring.reader(Start::Last(MAX_MESSAGES)), 1).await, [9]);
     }
 
     #[tokio::test]

@@ -144,7 +144,7 @@ impl<S: Send + Sync> FromRequestParts<S> for History {
 }
 
 /// Messages of a topic as they come, as server-sent events: from now on, after `history` of the last ones that are
-/// kept, or after the one that `Last-Event-ID` names.
+/// kept here or by peers, or after the one that `Last-Event-ID` names.
 ///
 /// The node subscribes, unless it is, and stays so for a minute after its last reader. Messages that were lost between
 /// are told by an event named `lost`. The stream ends when the node stops.

@@ -25,7 +25,7 @@ pub(crate) async fn peer() -> Peer {
 pub(crate) async fn peer_with(config: Config, topics: BTreeMap<String, Topic>) -> Peer {
     let mut built = None;
     let mut swarm = Swarm::new_ephemeral_tokio(|key| {
-        let (behaviour, handle, server) = config.build(&key, topics).unwrap();
+        let (behaviour, handle, server) = config.build(&key, "test", topics).unwrap();
         built = Some((handle, server));
         behaviour
     });

@@ -1,5 +1,10 @@
 //! `cardume topic`: what peers publish, and what this node does.
-use std::{collections::BTreeMap, io::Read, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    io::Read,
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -15,6 +20,8 @@ use crate::{out::Out, reach::Reach, text::table};
 
 /// Bytes of a message that are read; the daemon takes fewer.
 const MAX_MESSAGE: u64 = 64 * 1024 * 1024;
+/// Messages that a room begins with.
+const CHAT_HISTORY: usize = 20;
 /// Time between two looks at who is there.
 const LOOK: Duration = Duration::from_secs(2);
 /// How long a message waits for its turn when there were too many a second.
@@ -55,9 +62,10 @@ pub(crate) enum Command {
     Sub {
         /// The topic
         topic: String,
-        /// Begin with so many of the last messages that the node has kept
-        #[arg(long, value_name = "N", default_value = "0")]
-        history: usize,
+        /// Begin with so many of the last messages that the node has, and its peers where it keeps a history [default: 0, and
+        /// 20 with --chat]
+        #[arg(long, value_name = "N")]
+        history: Option<usize>,
         /// End after so many messages
         #[arg(long, value_name = "N")]
         count: Option<u64>,
@@ -102,14 +110,20 @@ pub(super) async fn run(reach: Reach<'_>, command: Command) -> anyhow::Result<()
             history,
             chat: true,
             ..
-        } => wait::unless_interrupted(chat(&client, &topic, history, out)).await?,
+        } => {
+            let history = history.unwrap_or(CHAT_HISTORY);
+            wait::unless_interrupted(chat(&client, &topic, history, out)).await?
+        }
         Command::Sub {
             topic,
             history,
             count,
             raw,
             ..
-        } => wait::unless_interrupted(print(&client, &topic, history, count, raw, out)).await?,
+        } => {
+            let history = history.unwrap_or_default();
+            wait::unless_interrupted(print(&client, &topic, history, count, raw, out)).await?
+        }
     }
 }
 
@@ -286,6 +300,8 @@ async fn chat(client: &Client, topic: &str, history: usize, out: &Out) -> anyhow
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut is_typing = true;
     let mut room = Room::default();
+    // What was typed here needs no showing; what this node has said before does.
+    let mut typed = HashSet::new();
     let mut clock = interval(LOOK);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -293,9 +309,13 @@ async fn chat(client: &Client, topic: &str, history: usize, out: &Out) -> anyhow
             event = events.next() => match event {
                 None => return Ok(()),
                 Some(event) => match event?.event {
-                    TopicEvent::Message(message) if message.from == own => {}
+                    TopicEvent::Message(message) if typed.remove(&message.id) => {}
                     TopicEvent::Message(message) => {
-                        out.either(&message, || format!("{}: {}", room.name(&message.from), words(&message)))?;
+                        let name = match message.from == own {
+                            true => "you".to_owned(),
+                            false => room.name(&message.from),
+                        };
+                        out.either(&message, || format!("{name}: {}", words(&message)))?;
                     }
                     TopicEvent::Lost { lost } => out.warn(lost_words(lost)),
                     _ => {}
@@ -304,11 +324,10 @@ async fn chat(client: &Client, topic: &str, history: usize, out: &Out) -> anyhow
             line = lines.next_line(), if is_typing => match line.context("cannot read stdin")? {
                 None => is_typing = false,
                 Some(line) if line.trim().is_empty() => {}
-                Some(line) => {
-                    if let Err(error) = client.publish(topic, line.into()).await {
-                        out.warn(format!("not said: {error}"));
-                    }
-                }
+                Some(line) => match client.publish(topic, line.into()).await {
+                    Ok(published) => drop(typed.insert(published.id)),
+                    Err(error) => out.warn(format!("not said: {error}")),
+                },
             },
             _ = clock.tick() => room.look(client, topic, out).await?,
         }
