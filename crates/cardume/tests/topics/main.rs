@@ -4,6 +4,10 @@
     reason = "a test ends where it fails, also in the functions it calls"
 )]
 
+mod hostile;
+mod room;
+mod slow;
+
 use std::{
     collections::BTreeSet,
     fs,
