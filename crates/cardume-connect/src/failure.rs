@@ -6,6 +6,7 @@ use libp2p_connection_limits::Exceeded;
 use libp2p_identity::PeerId;
 use libp2p_swarm::{ConnectionDenied, DialError};
 use multiaddr::Multiaddr;
+use multistream_select::NegotiationError;
 
 use crate::{ConnectError, memory::Short};
 
@@ -69,11 +70,24 @@ fn list<'a>(errors: impl ExactSizeIterator<Item = (&'a Multiaddr, &'a (dyn Error
 
 /// Whether it says that a connection was made, and ended by the other side: a port where nobody listens refuses instead.
 fn hung_up<'a>(error: &'a (dyn Error + 'static)) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     let causes = std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source());
     causes
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|error| matches!(error.kind(), ConnectionReset | UnexpectedEof | BrokenPipe))
+        .into_iter()
+        .any(|cause| match cause.downcast_ref::<io::Error>() {
+            // What it was made of is not among its sources.
+            Some(error) => is_end(error.kind()) || error.get_ref().is_some_and(|inner| is_unanswered(inner)),
+            None => is_unanswered(cause),
+        })
+}
+
+const fn is_end(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(kind, ConnectionReset | UnexpectedEof | BrokenPipe)
+}
+
+/// What multistream-select says of a connection that ends while protocols are being agreed on.
+fn is_unanswered(error: &(dyn Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(NegotiationError::Failed))
 }
 
 /// The innermost cause, which alone says something new.
