@@ -22,7 +22,6 @@ mod door;
 mod download;
 mod error;
 mod fetch;
-mod fresh;
 pub mod giving;
 mod goal;
 mod handle;
@@ -77,7 +76,6 @@ impl Config {
         let board = Arc::<announce::Board>::default();
         let register = Arc::<Mutex<handle::Register>>::default();
         let sending = Arc::<sending::Sending>::default();
-        let fresh = Arc::<fresh::Fresh>::default();
         let (sender, commands) = mpsc::channel(COMMANDS);
         let pulls = pulls::Pulls::default();
         let answerer = serve::Answerer {
@@ -90,7 +88,6 @@ impl Config {
             waiting: Arc::new(Semaphore::new(self.max_waiting)),
             buffers: cardume_transfer::Buffers::default(),
             sending: sending.clone(),
-            fresh: fresh.clone(),
         };
         let finder = sources::Finder {
             transfer,
@@ -101,7 +98,6 @@ impl Config {
             local,
             known,
             sending,
-            fresh,
             in_flight: Arc::default(),
         };
         let server = Server {

@@ -18,7 +18,6 @@ use crate::{
     announce::Board,
     disk::Disk,
     door::Door,
-    fresh::Fresh,
     giving::Verdict,
     known::{self, Known},
     pulls::Pulls,
@@ -48,7 +47,6 @@ pub(crate) struct Answerer {
     pub(crate) waiting: Arc<Semaphore>,
     pub(crate) buffers: Buffers,
     pub(crate) sending: Arc<Sending>,
-    pub(crate) fresh: Arc<Fresh>,
 }
 
 impl Answerer {
@@ -56,7 +54,7 @@ impl Answerer {
     pub(crate) async fn answer(&self, peer: PeerId, request: Request) -> Response {
         match self.admit(&peer, request) {
             Request::Get { cid, ranges } => {
-                let (buffers, fresh) = (self.buffers.clone(), self.fresh.clone());
+                let buffers = self.buffers.clone();
                 let now = Instant::now();
                 self.known.saw(cid, peer, now);
                 if let Some(retry_after) = self.turns_away(cid, peer, &ranges, now) {
@@ -67,7 +65,7 @@ impl Answerer {
                     .sending
                     .room(peer, lengths.fold(0, u64::saturating_add))
                     .await;
-                let read = self.on_disk(cid, move |store| get(store, cid, &ranges, &buffers, &fresh));
+                let read = self.on_disk(cid, move |store| get(store, cid, &ranges, &buffers));
                 room.with(read.await)
             }
             Request::GetMany { cids } => {
@@ -206,13 +204,7 @@ fn have(store: &Store, cid: Cid) -> Result<Response, ReadError> {
 }
 
 /// Slices of all ranges, or nothing: an asker has no use for a part of what it asked.
-fn get(
-    store: &Store,
-    cid: Cid,
-    ranges: &[Range<u64>],
-    buffers: &Buffers,
-    fresh: &Fresh,
-) -> Result<Response, ReadError> {
+fn get(store: &Store, cid: Cid, ranges: &[Range<u64>], buffers: &Buffers) -> Result<Response, ReadError> {
     let size = match store.presence(cid.hash())? {
         Presence::Absent => return Err(ReadError::NotFound),
         Presence::Complete { size } | Presence::Partial { size, .. } => size,
@@ -227,10 +219,6 @@ fn get(
     }
     let mut slices = Vec::with_capacity(ranges.len());
     for range in ranges {
-        if let Some(slice) = fresh.of(cid.hash(), range, Instant::now()) {
-            slices.push(slice);
-            continue;
-        }
         let mut slice = buffers.of(usize::try_from(asked(range)).unwrap_or(0));
         store.fill_slice(cid.hash(), range.clone(), &mut slice)?;
         slices.push(slice.freeze());

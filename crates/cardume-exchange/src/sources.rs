@@ -14,7 +14,7 @@ use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::{announce::provider_key, fresh::Fresh, known::Known, sending::Sending};
+use crate::{announce::provider_key, known::Known, sending::Sending};
 
 /// Peers being asked at once.
 const MAX_ASKING: usize = 16;
@@ -55,7 +55,6 @@ pub(crate) struct Finder {
     pub(crate) local: PeerId,
     pub(crate) known: Arc<Known>,
     pub(crate) sending: Arc<Sending>,
-    pub(crate) fresh: Arc<Fresh>,
     /// Requests for content on their way, of all fetches.
     pub(crate) in_flight: Arc<AtomicUsize>,
 }

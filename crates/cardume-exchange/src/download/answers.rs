@@ -113,8 +113,7 @@ impl Download {
             return self.schedule.end(ticket);
         };
         state.checking += 1;
-        let work = Check::new(state.cid.hash(), size, piece_range(size, piece), slice)
-            .write(fetch, self.finder.fresh.clone());
+        let work = Check::new(state.cid.hash(), size, piece_range(size, piece), slice).write(fetch);
         self.check(ticket, peer, blob, piece, work);
     }
 

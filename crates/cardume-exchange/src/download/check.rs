@@ -1,5 +1,5 @@
 //! Answers verified and written, on blocking threads.
-use std::{ops::Range, sync::Arc, time::Instant};
+use std::{ops::Range, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use cardume_content::{
@@ -13,7 +13,6 @@ use libp2p_identity::PeerId;
 use super::Sink;
 use crate::{
     FetchError,
-    fresh::Fresh,
     goal::Goal,
     schedule::{BlobId, ItemId, Ticket},
 };
@@ -110,13 +109,9 @@ impl Check {
         }
     }
 
-    /// Verifies and writes; what others want of it stays at hand.
-    pub(super) fn write(self, fetch: Arc<cardume_store::Fetch>, fresh: Arc<Fresh>) -> Work {
-        Box::new(move |_| {
-            let written = fetch.write(self.range.clone(), self.slice.clone())?;
-            fresh.keep(self.hash, self.range, self.slice, Instant::now());
-            Ok(Got::Written(written))
-        })
+    /// Verifies and writes.
+    pub(super) fn write(self, fetch: Arc<cardume_store::Fetch>) -> Work {
+        Box::new(move |_| Ok(Got::Written(fetch.write(self.range, self.slice)?)))
     }
 
     /// Verifies the end, which proves the size, and only then opens the blob, and takes in what came `along`.

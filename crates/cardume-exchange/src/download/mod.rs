@@ -136,7 +136,6 @@ pub(crate) struct Download {
 impl Drop for Download {
     fn drop(&mut self) {
         self.count_in_flight(0);
-        self.finder.fresh.clear();
     }
 }
 
