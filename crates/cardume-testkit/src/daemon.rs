@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
@@ -18,6 +18,9 @@ use crate::{
     hosts::Host,
     patience::{self, PATIENCE},
 };
+
+/// The exit status of a command about what nobody knows.
+const NOT_FOUND: i32 = 4;
 
 /// A node that has not been started, or has ended: its program, its files, and where it runs.
 pub struct Home {
@@ -246,6 +249,17 @@ impl Daemon {
             true => address.to_owned(),
             false => format!("{address}/p2p/{peer}"),
         })
+    }
+
+    /// How it reaches a peer, as `peer show` tells; null while it does not, or has not heard of the peer.
+    pub fn connection(&self, peer: &str) -> anyhow::Result<serde_json::Value> {
+        let output = self.run(["--json", "peer", "show", peer])?;
+        if status(&output) == NOT_FOUND {
+            return Ok(serde_json::Value::Null);
+        }
+        ensure!(output.status.success(), "{}", error(&output));
+        let mut shown: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        Ok(shown["connection"].take())
     }
 
     /// The TCP address it listens at.

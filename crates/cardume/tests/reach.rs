@@ -45,6 +45,11 @@ fn content_comes_over_a_web_socket_and_every_byte_is_counted() {
     taker.json(["get", &cid]).unwrap();
     let film = |node: &Daemon, name: &str| fs::read(node.path().join(name)).unwrap();
     assert!(film(&giver, "film") == film(&taker, &cid));
+    let giving = giver.peer_id().unwrap();
+    patience::until("a round trip is known", || {
+        Ok(taker.connection(&giving)?["rtt_ms"].is_number())
+    })
+    .unwrap();
 
     for (node, direction, other) in [(&taker, "received", "sent"), (&giver, "sent", "received")] {
         let traffic = node.json(["net", "traffic"]).unwrap();
@@ -80,16 +85,11 @@ fn content_comes_over_a_web_socket_and_every_byte_is_counted() {
             "{metrics}"
         );
     }
-    let shown = taker.json(["peer", "show", &giver.peer_id().unwrap()]).unwrap();
+    let shown = taker.json(["peer", "show", &giving]).unwrap();
     assert!(
         named(&shown["traffic"], "transfer")["received"].as_u64().unwrap() >= SIZE,
         "{shown}"
     );
-    patience::until("a round trip is known", || {
-        let shown = taker.json(["peer", "show", &giver.peer_id()?])?;
-        Ok(shown["connection"]["rtt_ms"].is_number())
-    })
-    .unwrap();
 }
 
 #[test]
@@ -114,11 +114,7 @@ fn nodes_that_know_nothing_but_a_point_meet_there_and_fetch() {
     let registrations = &point.json(["net", "rendezvous"]).unwrap()["registrations"];
     assert_eq!(*registrations, 2);
     let giving = giver.peer_id().unwrap();
-    patience::until("they meet", || {
-        let shown = taker.json(["peer", "show", &giving])?;
-        Ok(shown["connection"].is_object())
-    })
-    .unwrap();
+    patience::until("they meet", || Ok(taker.connection(&giving)?.is_object())).unwrap();
     let cid = share(&giver, "film");
     taker.json(["get", &cid]).unwrap();
     let film = |node: &Daemon, name: &str| fs::read(node.path().join(name)).unwrap();

@@ -72,9 +72,7 @@ impl Apart {
 
     /// How the taker reaches the giver.
     fn connection(&self) -> anyhow::Result<Value> {
-        let peer = self.giver.peer_id()?;
-        let mut shown = self.taker.json(["peer", "show", &peer])?;
-        Ok(shown["connection"].take())
+        self.taker.connection(&self.giver.peer_id()?)
     }
 }
 
