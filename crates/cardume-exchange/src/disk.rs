@@ -30,8 +30,13 @@ impl Disk {
 
     /// The same, for what only those on the list `allow` may have, and is going to be the root `cid`.
     pub(crate) fn guarding_for(&self, cid: Cid, allow: Vec<String>) -> Self {
+        self.through(self.store.guarding_for(cid, allow))
+    }
+
+    /// The same, through another handle of the store.
+    pub(crate) fn through(&self, store: Store) -> Self {
         Self {
-            store: self.store.guarding_for(cid, allow),
+            store,
             ..self.clone()
         }
     }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use cardume_content::{Cid, Kind, Manifest};
+use cardume_store::Store;
 use multiaddr::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -123,8 +124,42 @@ impl Handle {
         peers: Vec<Multiaddr>,
         range: Range<u64>,
     ) -> Result<Reading, FetchError> {
+        self.read_job(cid, path, peers, range, None).await
+    }
+
+    /// Reads a whole blob, as [`read`](Self::read) does; what has to be fetched for it is taken in through `store`, a
+    /// handle that may say who else may have it.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops looking.
+    pub async fn read_into(
+        &self,
+        store: Store,
+        cid: Cid,
+        peers: Vec<Multiaddr>,
+    ) -> Result<Reading, FetchError> {
+        self.read_job(cid, Vec::new(), peers, 0..u64::MAX, Some(store))
+            .await
+    }
+
+    async fn read_job(
+        &self,
+        cid: Cid,
+        path: Vec<String>,
+        peers: Vec<Multiaddr>,
+        range: Range<u64>,
+        store: Option<Store>,
+    ) -> Result<Reading, FetchError> {
         let (begun, answer) = oneshot::channel();
-        let job = read::Job { path, range, begun };
+        let job = read::Job {
+            path,
+            range,
+            store,
+            begun,
+        };
         self.send(Command::Read { cid, peers, job }).await?;
         answer.await.map_err(|_| FetchError::Closed)?
     }

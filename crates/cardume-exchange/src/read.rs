@@ -3,7 +3,7 @@ use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use cardume_content::{Hash, Kind, PIECE, pieces::piece_count};
-use cardume_store::Presence;
+use cardume_store::{Presence, Store};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -23,6 +23,8 @@ const WAITING: usize = 4;
 pub(crate) struct Job {
     pub(crate) path: Vec<String>,
     pub(crate) range: Range<u64>,
+    /// What is fetched is taken in through it, if not through that of the exchange.
+    pub(crate) store: Option<Store>,
     pub(crate) begun: oneshot::Sender<Result<Reading, FetchError>>,
 }
 
@@ -38,6 +40,7 @@ pub(crate) async fn run(
         path,
         range,
         mut begun,
+        store: _,
     } = job;
     let opened = tokio::select! {
         opened = open(&path, range.start, config, disk, root, &mut download) => opened,

@@ -71,9 +71,9 @@ pub(crate) fn deliveries(
     store: &Store,
     exchange: cardume_exchange::Handle,
 ) -> Result<(cardume_topic::Handle, cardume_topic::Server), StartError> {
-    let fetch: cardume_topic::Fetch = Arc::new(move |cid, peers, max| {
+    let fetch: cardume_topic::Fetch = Arc::new(move |cid, peers, max, store| {
         let exchange = exchange.clone();
-        async move { content(&exchange, cid, peers, max).await }.boxed()
+        async move { content(&exchange, store, cid, peers, max).await }.boxed()
     });
     let agent = format!("cardume/{}", env!("CARGO_PKG_VERSION"));
     let max_message = config.gossipsub.max_message.get() as usize;
@@ -94,11 +94,12 @@ pub(crate) fn deliveries(
 /// Reads content of at most so many bytes from whoever has it.
 async fn content(
     exchange: &cardume_exchange::Handle,
+    store: Store,
     cid: Cid,
     peers: Vec<Multiaddr>,
     max: u64,
 ) -> Result<Bytes, String> {
-    let reading = exchange.read(cid, Vec::new(), peers, 0..u64::MAX).await;
+    let reading = exchange.read_into(store, cid, peers).await;
     let mut reading = reading.map_err(|error| error.to_string())?;
     if reading.size > max {
         return Err(format!("it has {} bytes, and max_content is {max}", reading.size));

@@ -113,6 +113,15 @@ impl Guard {
         known.unwrap_or_else(|| self.register(cid, Some(allow.into())))
     }
 
+    /// Says who may have what is below no root.
+    fn list(&self, allow: Vec<String>) -> Number {
+        let mut guarded = self.write();
+        guarded.last += 1;
+        let number = guarded.last;
+        guarded.roots.insert(number, Some(allow.into()));
+        number
+    }
+
     /// Guards a blob, for whoever a root says.
     pub(crate) fn keep(&self, hash: Hash, root: Option<Number>) {
         let mut guarded = self.write();
@@ -188,6 +197,17 @@ impl Store {
     pub fn guarding_for(&self, cid: Cid, allow: Vec<String>) -> Self {
         Self {
             expected: Some(self.inner.guard.expect(cid, allow)),
+            ..self.guarding()
+        }
+    }
+
+    /// A handle through which whatever is new is for those on the list `allow` only, though it is below no root: for
+    /// content that stands for something else. A list lasts as long as the store is open, and what came by it is
+    /// nobody's after that; so a handle is to be kept and cloned, not made anew for each blob.
+    #[must_use]
+    pub fn guarding_with(&self, allow: Vec<String>) -> Self {
+        Self {
+            expected: Some(self.inner.guard.list(allow)),
             ..self.guarding()
         }
     }

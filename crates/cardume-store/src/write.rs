@@ -36,8 +36,8 @@ impl Store {
         self.inner.make_room_for(bytes.len() as u64)?;
         let gate = self.inner.enter();
         lock(&self.inner.held).touch(cid);
+        self.guard_new(hash)?;
         if self.inner.located(hash)?.is_none() {
-            self.guard_new(hash)?;
             let waiting = self.inner.place_bytes(cid, bytes, hashed)?;
             self.inner.admit(hash, waiting);
         }

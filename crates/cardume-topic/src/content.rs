@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cardume_content::{Cid, Kind, Link};
 use cardume_gossipsub::Message;
+use cardume_store::Store;
 use futures::{FutureExt as _, future::BoxFuture};
 use multiaddr::{Multiaddr, Protocol};
 
@@ -37,9 +38,10 @@ pub(crate) fn stands_for(data: &[u8]) -> Option<Link> {
     (link.cid.kind() == Kind::Blob && link.path.is_empty()).then_some(link)
 }
 
-/// A message with the content that it stands for; none if that cannot be had.
+/// A message with the content that it stands for, taken in through `store`; none if that cannot be had.
 pub(crate) fn get(
     fetch: Fetch,
+    store: Store,
     max: u64,
     message: Message,
     link: Link,
@@ -51,7 +53,7 @@ pub(crate) fn get(
             let reason = if claimed > max {
                 format!("it has {claimed} bytes, and topic.max_content is {max}")
             } else {
-                match tokio::time::timeout(FETCH_TIME, fetch(link.cid, peers, max)).await {
+                match tokio::time::timeout(FETCH_TIME, fetch(link.cid, peers, max, store)).await {
                     Ok(Ok(bytes)) => return Some(received(&message, bytes, Some(link.cid))),
                     Ok(Err(reason)) => reason,
                     Err(_) => format!("not here within {} s", FETCH_TIME.as_secs()),

@@ -1,8 +1,12 @@
 //! The way in for the rest of the node.
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use cardume_content::Cid;
+use cardume_content::{Cid, Hash};
 use cardume_gossipsub::{self as gossipsub, Counts, MessageId, SubscribeError, TopicPeer, TopicStatus};
 use cardume_store::{Store, WriteError};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
@@ -16,9 +20,9 @@ use crate::{
     ring::Ring,
 };
 
-/// Gets content of at most so many bytes from peers at these addresses; what is wrong is told in words.
+/// Gets content of at most so many bytes from peers at these addresses, into a store; what is wrong is told in words.
 pub type Fetch =
-    Arc<dyn Fn(Cid, Vec<Multiaddr>, u64) -> BoxFuture<'static, Result<Bytes, String>> + Send + Sync>;
+    Arc<dyn Fn(Cid, Vec<Multiaddr>, u64, Store) -> BoxFuture<'static, Result<Bytes, String>> + Send + Sync>;
 
 /// Time for the content of messages from before: somebody waits for it.
 const BEFORE_TIME: Duration = Duration::from_secs(20);
@@ -31,6 +35,8 @@ pub(crate) type Open = Arc<Mutex<HashMap<String, Arc<Ring>>>>;
 pub struct Handle {
     pub(crate) gossipsub: gossipsub::Handle,
     pub(crate) store: Store,
+    /// Through which content of messages is taken in, of topics whose messages not everybody may have.
+    pub(crate) guarding: Arc<BTreeMap<String, Store>>,
     pub(crate) fetch: Fetch,
     pub(crate) limits: Arc<Limits>,
     pub(crate) open: Open,
@@ -67,12 +73,18 @@ impl Handle {
         Self {
             gossipsub: gossipsub::Handle::closed(),
             store,
-            fetch: Arc::new(|_, _, _| async { Err("topics are switched off".to_owned()) }.boxed()),
+            guarding: Arc::default(),
+            fetch: Arc::new(|_, _, _, _| async { Err("topics are switched off".to_owned()) }.boxed()),
             limits: Arc::default(),
             open: Open::default(),
             opened: mpsc::channel(1).0,
             tallies: Arc::default(),
         }
+    }
+
+    /// What the content of a topic's messages is taken in through: it is for those only whom messages are sent to.
+    pub(crate) fn store(&self, topic: &str) -> Store {
+        self.guarding.get(topic).unwrap_or(&self.store).clone()
     }
 
     /// Whether a message would travel as content: it is too large for the topic, or looks as if it did.
@@ -101,11 +113,10 @@ impl Handle {
         if size > max {
             return Err(PublishError::TooLarge { size, max });
         }
-        let store = self.store.clone();
+        let store = self.store(topic);
         let keep = move || {
-            let mut upload = store.upload()?;
-            upload.write(&data)?;
-            upload.finish().map(|(hash, _)| Cid::blob(hash))
+            let cid = Cid::blob(Hash::of(&data));
+            store.put(cid, &data).map(|()| cid)
         };
         let kept = tokio::task::spawn_blocking(keep).await;
         let cid = kept.expect("keeping bytes does not panic")?;
@@ -139,14 +150,16 @@ impl Handle {
     /// The last messages of a topic that peers have kept, complete.
     async fn before(&self, topic: &str, count: usize) -> Result<Vec<Received>, OpenError> {
         let kept = self.gossipsub.history(topic, count).await?;
-        let (_, max) = self.limits.of(topic);
+        let ((_, max), store) = (self.limits.of(topic), self.store(topic));
         let whole = kept
             .into_iter()
             .map(|message| match content::stands_for(&message.data) {
                 None => {
                     std::future::ready(Some(received(&message, message.data.clone(), None))).left_future()
                 }
-                Some(link) => content::get(self.fetch.clone(), max, message, link).right_future(),
+                Some(link) => {
+                    content::get(self.fetch.clone(), store.clone(), max, message, link).right_future()
+                }
             });
         // Content is in the way of nothing but itself: a few at once, and each within its time.
         let whole = futures::stream::iter(whole).buffered(MAX_FETCHING);

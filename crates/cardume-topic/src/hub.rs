@@ -109,10 +109,16 @@ pub fn build(
     for (topic, config) in topics {
         deliverers.extend(Deliverer::of(topic, &config.deliver, agent)?);
     }
+    let guarding = topics.iter().filter_map(|(topic, config)| {
+        let allow = config.subscribers.clone()?;
+        Some((topic.clone(), store.guarding_with(allow)))
+    });
+    let guarding = Arc::new(guarding.collect());
     let (opening, opened) = mpsc::channel(OPENING);
     let handle = Handle {
         gossipsub,
         store,
+        guarding,
         fetch: fetch.clone(),
         limits: Arc::new(Limits {
             max_message,
@@ -154,6 +160,7 @@ impl Server {
                 Some(new) = opened.recv() => {
                     let (_, max) = handle.limits.of(&new.topic);
                     let topic = Topic {
+                        store: handle.store(&new.topic),
                         name: new.topic,
                         ring: new.ring,
                         fetch: fetch.clone(),
@@ -200,6 +207,7 @@ struct Topic {
     name: String,
     ring: Arc<Ring>,
     fetch: Fetch,
+    store: Store,
     /// Bytes of content.
     max: u64,
 }
@@ -216,7 +224,7 @@ impl Topic {
                 delivery = subscription.next() => match delivery {
                     Some(Delivery::Message(message)) => match stands_for(&message.data) {
                         None => self.ring.push(received(&message, message.data.clone(), None)),
-                        Some(link) if fetching.len() < MAX_FETCHING => fetching.push(content::get(self.fetch.clone(), self.max, message, link)),
+                        Some(link) if fetching.len() < MAX_FETCHING => fetching.push(content::get(self.fetch.clone(), self.store.clone(), self.max, message, link)),
                         Some(_) => self.ring.lose(1),
                     },
                     Some(Delivery::Lagged(count)) => self.ring.lose(count),

@@ -178,8 +178,12 @@ impl Sessions {
 
     fn read(&self, cid: Cid, peers: &[multiaddr::Multiaddr], job: read::Job) -> Session {
         let (progress, _) = watch::channel(Progress::default());
-        let download = self.download(cid, &self.disk, peers, None, progress);
-        let (config, disk) = (self.config.clone(), self.disk.clone());
+        let disk = match &job.store {
+            Some(store) => self.disk.through(store.clone()),
+            None => self.disk.clone(),
+        };
+        let download = self.download(cid, &disk, peers, None, progress);
+        let config = self.config.clone();
         async move { read::run(job, &config, &disk, cid, download).await }.boxed()
     }
 

@@ -105,6 +105,30 @@ fn what_comes_for_a_root_with_a_list_is_for_those_on_it_before_all_of_it_is_ther
 }
 
 #[test]
+fn what_is_below_no_root_is_for_those_on_the_lists_that_it_came_by() {
+    let mut stand = Stand::new();
+    let (open, first, both) = (bytes(10, 1), bytes(50_000, 2), bytes(10, 3));
+    let blob = |content: &[u8]| Cid::blob(Hash::of(content));
+    stand.store().put(blob(&open), &open).unwrap();
+    let [staff, nas] = ["group:staff", "nas"].map(|word| stand.store().guarding_with(vec![word.into()]));
+    for content in [&open, &first, &both] {
+        staff.put(blob(content), content).unwrap();
+    }
+    nas.put(blob(&both), &both).unwrap();
+    assert_eq!(given(&nas, &open), To::Everybody, "it was here");
+    assert_eq!(given(&nas, &first), these(&["group:staff"]));
+    assert_eq!(given(&nas, &both), these(&["group:staff", "nas"]));
+    let nobody = stand.store().guarding_with(Vec::new());
+    nobody.put(blob(b"secret"), b"secret").unwrap();
+    assert_eq!(given(&nobody, b"secret"), these(&[]));
+    nobody.settle().unwrap();
+    drop((staff, nas, nobody));
+    for content in [&first, &both] {
+        assert_eq!(given(stand.reopen(), content), these(&[]), "the lists have gone");
+    }
+}
+
+#[test]
 fn what_two_roots_hold_is_for_those_of_both_and_for_everybody_if_one_has_no_list() {
     let mut stand = Stand::new();
     let content = bytes(20_000, 1);

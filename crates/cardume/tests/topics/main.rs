@@ -115,6 +115,39 @@ fn what_is_published_at_one_daemon_is_printed_at_another_small_or_large() {
     assert_eq!(nobody.status.code(), Some(4));
 }
 
+#[test]
+fn a_large_message_is_given_to_none_but_those_it_is_for() {
+    let friend = home().set("topic.staff.subscribers=[]").start().unwrap();
+    let giver = home()
+        .set(format!("peer.friend.id=\"{}\"", friend.peer_id().unwrap()))
+        .set("topic.staff.subscribers=[\"friend\"]")
+        .start()
+        .unwrap();
+    let mut heard = Running::new(friend.command().args(["--json", "topic", "sub", "staff"]));
+    friend
+        .json(["peer", "connect", &giver.address(true).unwrap()])
+        .unwrap();
+    random_file(&giver.path().join("large"), 300_000, 7).unwrap();
+    giver
+        .json(["topic", "pub", "staff", "--file", "large", "--wait", "1m"])
+        .unwrap();
+    let message = heard.json();
+    let cid = message["cid"].as_str().unwrap();
+    let stranger = home().start().unwrap();
+    for holder in [&giver, &friend] {
+        stranger
+            .json(["peer", "connect", &holder.address(true).unwrap()])
+            .unwrap();
+    }
+    patience::until("both to be asked in vain", || {
+        let got = stranger.run(["get", "--timeout", "2s", cid])?;
+        assert_eq!(got.status.code(), Some(4), "{got:?}");
+        let denied = |holder: &Daemon| holder.json(["status"]).unwrap()["denied"]["fetch"].as_u64();
+        Ok(denied(&giver) > Some(0) && denied(&friend) > Some(0))
+    })
+    .unwrap();
+}
+
 /// A server that answers each request with the next of some statuses, and hands on what it was asked.
 fn web(statuses: &'static [u16]) -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
