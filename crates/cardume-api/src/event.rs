@@ -40,6 +40,20 @@ pub enum Event {
         /// Bytes of them.
         size: u64,
     },
+    /// Something that configuration follows has another version in place: a newer one, or one that it is held at.
+    Follow {
+        /// What configuration calls it.
+        name: String,
+        /// The channel's id.
+        channel: String,
+        /// The number of the version.
+        number: u64,
+        /// What it is.
+        #[schema(value_type = String)]
+        cid: Cid,
+        /// The number of the version before; none when there was none since the start of the node.
+        previous: Option<u64>,
+    },
     /// Events were lost on the way: the reader was too slow or away for too long.
     Lost {
         /// How many; none when that is not known because the node has been started anew.
@@ -57,6 +71,7 @@ impl Event {
             Self::Operation(_) => "operation",
             Self::Peer { .. } => "peer",
             Self::Share { .. } => "share",
+            Self::Follow { .. } => "follow",
             Self::Lost { .. } => "lost",
             Self::Other => "other",
         }

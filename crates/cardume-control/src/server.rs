@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, http::Request};
-use cardume_api::{Event, PeerChange};
+use cardume_api::{Event, FollowState, PeerChange};
 use cardume_connect::PeerEvent;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use hyper::{body::Incoming, service::service_fn};
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{
+    Follows,
     caller::Caller,
     config::{Handles, NodeInfo},
     events::Events,
@@ -53,6 +54,7 @@ pub struct Server {
     events: Arc<Events>,
     connect: cardume_connect::Handle,
     shares: cardume_share::Handle,
+    follows: Follows,
     ending: CancellationToken,
 }
 
@@ -62,6 +64,7 @@ impl Server {
         let events = Arc::new(Events::default());
         let (operations, work) = Operations::new(events.clone(), ending.clone());
         let (connect, shares) = (handles.connect.clone(), handles.shares.clone());
+        let follows = handles.follows.clone();
         let parts = Parts {
             links: Links::new(node.peer_id, connect.clone()),
             node: Arc::new(node),
@@ -80,6 +83,7 @@ impl Server {
             events,
             connect,
             shares,
+            follows,
             ending,
         }
     }
@@ -102,13 +106,20 @@ impl Server {
             events,
             connect,
             shares,
+            follows,
             ending,
         } = self;
         let _ending = ending.clone().drop_guard();
         // Each says at its end whether it was an administrator's.
         let mut connections = FuturesUnordered::<BoxFuture<'static, bool>>::new();
         let mut operations = FuturesUnordered::new();
-        let forwarding = async { tokio::join!(forward(connect, &events), forward_shares(&shares, &events)) };
+        let forwarding = async {
+            tokio::join!(
+                forward(connect, &events),
+                forward_shares(&shares, &events),
+                forward_follows(&follows, &events)
+            )
+        };
         tokio::pin!(forwarding);
         let mut of_operators = 0_usize;
         loop {
@@ -227,6 +238,42 @@ async fn forward_shares(shares: &cardume_share::Handle, events: &Events) {
             }
         }
         if states.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// Passes on when what is followed has another version in place. Never ends.
+async fn forward_follows(follows: &Follows, events: &Events) {
+    let mut rows = follows.watch();
+    let mut known = BTreeMap::new();
+    loop {
+        let present: Vec<_> = rows
+            .borrow_and_update()
+            .values()
+            .filter(|row| row.state == FollowState::Present)
+            .filter_map(|row| {
+                Some((
+                    row.name.clone(),
+                    row.channel.clone(),
+                    row.present?,
+                    row.present_cid?,
+                ))
+            })
+            .collect();
+        for (name, channel, number, cid) in present {
+            let previous = known.insert(name.clone(), number);
+            if previous != Some(number) {
+                events.publish(&Event::Follow {
+                    name,
+                    channel,
+                    number,
+                    cid,
+                    previous,
+                });
+            }
+        }
+        if rows.changed().await.is_err() {
             std::future::pending().await
         }
     }

@@ -2,18 +2,22 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
+    thread,
 };
 
 use anyhow::{Context, ensure};
 use cardume_testkit::{
     daemon::{Daemon, Home, error, status},
     files,
-    patience::until,
+    patience::{PATIENCE, until},
 };
 use serde_json::Value;
 
@@ -59,6 +63,31 @@ fn present(daemon: &Daemon, number: u64) -> anyhow::Result<Value> {
     });
     waited.with_context(|| last.to_string())?;
     Ok(last)
+}
+
+/// Waits until an event says that a version is there: one that is kept, or one to come.
+fn is_told(daemon: &Daemon, number: u64) -> anyhow::Result<()> {
+    let mut command = daemon.command();
+    command.args(["--json", "events", "--after", "of another run"]);
+    let mut telling = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let lines = BufReader::new(telling.stdout.take().context("its output")?).lines();
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    let mut heard = Ok(Value::Null);
+    while heard
+        .as_ref()
+        .is_ok_and(|event| event["event"] != "follow" || event["number"] != number)
+    {
+        heard = told
+            .recv_timeout(PATIENCE)
+            .map_err(anyhow::Error::new)
+            .and_then(|line| Ok(serde_json::from_str(&line)?));
+    }
+    telling.kill()?;
+    telling.wait()?;
+    let event = heard.context("nothing is told")?;
+    ensure!(event["name"] == "app" && event["cid"].is_string(), "{event}");
+    Ok(())
 }
 
 /// A tree of `files` files that all say which version they are of in their first line, besides what differs from file to
@@ -175,6 +204,7 @@ fn a_fleet_fetches_what_has_changed_and_never_sees_half_of_it() -> anyhow::Resul
     ensure!(status(&unknown) == 4, "{}", error(&unknown));
     first.json(["channel", "follow", "app", "--newest"])?;
     present(&first, 3)?;
+    is_told(&first, 3)?;
     ensure!(reader.end()? > 0, "it has read");
     refuses(&first, &id)?;
 

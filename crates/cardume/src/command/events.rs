@@ -48,6 +48,9 @@ fn words(event: &Event) -> String {
             format!("peer {peer_id} {}{more}", format!("{change:?}").to_lowercase())
         }
         Event::Share { name, cid, files, .. } => format!("share {name} is {cid}: {files} files"),
+        Event::Follow {
+            name, number, cid, ..
+        } => format!("follow {name} is at version {number}: {cid}"),
         Event::Lost { count: Some(count) } => format!("lost {count} events"),
         Event::Lost { count: None } => "lost events: the daemon was started anew".into(),
         _ => "something this program does not know".into(),
