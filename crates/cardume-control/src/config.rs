@@ -1,6 +1,7 @@
 //! `[control]`, and what the door is built from.
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -8,6 +9,7 @@ use libp2p_identity::PeerId;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    scrape::Port,
     server::Server,
     socket::{BindError, Socket},
 };
@@ -23,6 +25,10 @@ pub struct Config {
     pub listen: Option<String>,
     /// Name or number of the group whose members may use the socket as operators.
     pub group: Option<String>,
+    /// IP address and port where `/metrics`, `/livez` and `/readyz`, and nothing else, are served over HTTP to everybody
+    /// who gets there; nowhere, if not set.
+    #[schemars(with = "Option<String>")]
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What the API tells of the node that does not change while it runs.
@@ -42,6 +48,8 @@ pub struct NodeInfo {
     pub config: serde_json::Value,
     /// Whether files are shared where they are, unless the caller says otherwise.
     pub in_place: bool,
+    /// Bytes of memory above which it takes no connections.
+    pub memory_ceiling: Option<u64>,
     /// Names that configuration gives to peers.
     pub peers: BTreeMap<PeerId, String>,
     /// Paths that configuration shares: operators may hand in paths below them.
@@ -101,6 +109,14 @@ pub enum BuildError {
         "control.group: there is no group {0:?} in /etc/group; make it with groupadd, or give its number if it is defined elsewhere"
     )]
     Group(String),
+    /// Nothing can be served at `control.metrics`.
+    #[error("control.metrics: cannot listen at {address}: {source}")]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The socket cannot be made.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -146,13 +162,14 @@ impl Config {
         handles: Handles,
     ) -> Result<Server, BuildError> {
         let path = self.socket()?.unwrap_or(socket_default);
+        let port = self.metrics.map(Port::bind).transpose()?;
         if let Some(listener) = inherited {
             let (socket, grouped) = Socket::inherit(listener, path)?;
-            return Ok(Server::new(socket, grouped, node, handles));
+            return Ok(Server::new(socket, port, grouped, node, handles));
         }
         let group = self.group.as_deref().map(group_id).transpose()?;
         let socket = Socket::bind(&path, group)?;
-        Ok(Server::new(socket, group.is_some(), node, handles))
+        Ok(Server::new(socket, port, group.is_some(), node, handles))
     }
 }
 
@@ -183,7 +200,7 @@ mod tests {
     fn only_a_unix_socket_is_offered_by_absolute_path_or_by_name() {
         let config = |listen: &str| Config {
             listen: Some(listen.into()),
-            group: None,
+            ..Config::default()
         };
         assert_eq!(
             config("unix:/run/c.sock").socket().unwrap(),

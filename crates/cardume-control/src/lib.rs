@@ -18,6 +18,7 @@ mod link;
 mod operations;
 mod problem;
 mod routes;
+mod scrape;
 mod server;
 mod socket;
 

@@ -1,6 +1,7 @@
 //! Connections answered, and the work behind them driven.
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,7 +14,8 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::UnixStream,
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
     sync::{broadcast::error::RecvError, mpsc},
 };
 use tokio_util::sync::CancellationToken;
@@ -27,6 +29,7 @@ use crate::{
     link::Links,
     operations::{Operations, Work},
     routes::{self, Parts, reached},
+    scrape::Port,
     socket::Socket,
 };
 
@@ -34,6 +37,8 @@ use crate::{
 const MAX_CONNECTIONS: usize = 64;
 /// … of which operators may have so many, so that the owner always gets in.
 const MAX_OF_OPERATORS: usize = 48;
+/// Connections at once at the port for metrics, beside those.
+const MAX_SCRAPERS: usize = 8;
 /// Time for the head of a request, counted from when one is awaited: idle connections are closed by it too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Fields of a head; more are an attempt to fill memory.
@@ -50,6 +55,7 @@ pub struct Server {
     socket: Socket,
     grouped: bool,
     router: Router,
+    scraped: Option<(Port, Router)>,
     work: mpsc::Receiver<Work>,
     events: Arc<Events>,
     connect: cardume_connect::Handle,
@@ -59,13 +65,19 @@ pub struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(socket: Socket, grouped: bool, node: NodeInfo, handles: Handles) -> Self {
+    pub(crate) fn new(
+        socket: Socket,
+        port: Option<Port>,
+        grouped: bool,
+        node: NodeInfo,
+        handles: Handles,
+    ) -> Self {
         let ending = CancellationToken::new();
         let events = Arc::new(Events::default());
         let (operations, work) = Operations::new(events.clone(), ending.clone());
         let (connect, shares) = (handles.connect.clone(), handles.shares.clone());
         let follows = handles.follows.clone();
-        let parts = Parts {
+        let parts = Arc::new(Parts {
             links: Links::new(node.peer_id, connect.clone()),
             node: Arc::new(node),
             handles,
@@ -73,12 +85,17 @@ impl Server {
             events: events.clone(),
             ending: ending.clone(),
             started: Instant::now(),
-        };
+        });
+        let scraped = port.map(|port| {
+            let router = port.router(parts.clone());
+            (port, router)
+        });
         let router = routes::router(parts);
         Self {
             socket,
             grouped,
             router,
+            scraped,
             work,
             events,
             connect,
@@ -93,6 +110,11 @@ impl Server {
         self.socket.path()
     }
 
+    /// Where metrics are served over TCP, if they are.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.scraped.as_ref().and_then(|(port, _)| port.address())
+    }
+
     /// Answers callers until `stop` is cancelled; then takes no more, ends running operations, tells so on the event
     /// streams and ends them, lets answers under way end within `drain`, and removes the socket.
     ///
@@ -102,6 +124,7 @@ impl Server {
             socket,
             grouped,
             router,
+            scraped,
             mut work,
             events,
             connect,
@@ -112,6 +135,7 @@ impl Server {
         let _ending = ending.clone().drop_guard();
         // Each says at its end whether it was an administrator's.
         let mut connections = FuturesUnordered::<BoxFuture<'static, bool>>::new();
+        let mut scrapers = FuturesUnordered::new();
         let mut operations = FuturesUnordered::new();
         let forwarding = async {
             tokio::join!(
@@ -129,6 +153,11 @@ impl Server {
                 Some(work) = work.recv() => operations.push(work),
                 Some(()) = operations.next() => {}
                 Some(admin) = connections.next() => of_operators -= usize::from(!admin),
+                Some(()) = scrapers.next() => {}
+                taken = accept_scraper(scraped.as_ref()), if scrapers.len() < MAX_SCRAPERS => {
+                    let Some((stream, router)) = taken else { continue };
+                    scrapers.push(serve(stream, None, router, ending.clone()));
+                }
                 taken = accept(&socket, grouped), if connections.len() < MAX_CONNECTIONS => {
                     let Some((stream, caller)) = taken else { continue };
                     if !caller.is_admin() && of_operators >= MAX_OF_OPERATORS {
@@ -136,19 +165,25 @@ impl Server {
                         continue;
                     }
                     of_operators += usize::from(!caller.is_admin());
-                    let serving = serve(stream, caller, router.clone(), ending.clone());
+                    let serving = serve(stream, Some(caller), router.clone(), ending.clone());
                     connections.push(serving.map(move |()| caller.is_admin()).boxed());
                 }
             }
         }
-        drop(socket);
+        drop((socket, scraped));
         ending.cancel();
         let told = async {
             while let Some(()) = operations.next().await {}
             // Only now, so that callers hear how their operations ended.
             events.end();
         };
-        let drained = async { tokio::join!(told, async { while connections.next().await.is_some() {} }) };
+        let drained = async {
+            tokio::join!(
+                told,
+                async { while connections.next().await.is_some() {} },
+                async { while scrapers.next().await.is_some() {} },
+            )
+        };
         if tokio::time::timeout(drain, drained).await.is_err() {
             tracing::info!(?drain, "answers under way were cut off");
         }
@@ -169,11 +204,31 @@ async fn accept(socket: &Socket, grouped: bool) -> Option<(UnixStream, Caller)> 
     }
 }
 
+/// Takes a connection of who scrapes metrics; never, where they are not served.
+async fn accept_scraper(scraped: Option<&(Port, Router)>) -> Option<(TcpStream, Router)> {
+    let Some((port, router)) = scraped else {
+        return std::future::pending().await;
+    };
+    match port.accept().await {
+        Ok(stream) => Some((stream, router.clone())),
+        Err(error) => {
+            tracing::warn!(%error, "no connection for metrics could be taken");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
 /// Answers one connection to its end, or until the answer under way when the node stops.
-async fn serve(stream: UnixStream, caller: Caller, router: Router, ending: CancellationToken) {
+async fn serve<S>(stream: S, caller: Option<Caller>, router: Router, ending: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let answer = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(caller);
+        if let Some(caller) = caller {
+            request.extensions_mut().insert(caller);
+        }
         router.clone().oneshot(request)
     });
     let mut http = hyper::server::conn::http1::Builder::new();

@@ -282,6 +282,7 @@ pub(crate) fn control(
         network: config.network.id.clone(),
         config: serde_json::to_value(config).expect("a configuration is made of texts and numbers"),
         in_place: config.store.in_place,
+        memory_ceiling: Some(config.connect.memory_ceiling.get()),
         peers: config
             .peer
             .iter()

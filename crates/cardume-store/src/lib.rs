@@ -54,7 +54,7 @@ pub use self::{
     fetch::Fetch,
     hold::Hold,
     link::Linked,
-    room::Claim,
+    room::{Claim, Space},
     upload::Upload,
     words::{
         Adopted, Below, Broken, Changed, Collected, Imported, Mode, Presence, Progress, Remedy, Root, Taken,

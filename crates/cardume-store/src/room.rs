@@ -40,6 +40,15 @@ pub struct Claim {
     id: u64,
 }
 
+/// Bytes of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Free for the node's user.
+    pub free: u64,
+    /// What is kept free of it.
+    pub keep: u64,
+}
+
 /// What a claim has not got yet.
 #[derive(Debug, Clone, Copy, Default)]
 struct Promise {
@@ -110,6 +119,11 @@ impl Store {
             None => sum(&|(hash, _)| blocks(&inner.disk.partial(*hash))),
         };
         inner.claim(all.saturating_sub(here), metadata, site)
+    }
+
+    /// What the file system of the store has free, and what of it is left alone; none when it does not say.
+    pub fn space(&self) -> Option<Space> {
+        self.inner.space(self.inner.disk.root()).ok()
     }
 
     /// Takes the list of roots that were evicted since the last call.
@@ -238,15 +252,8 @@ impl Inner {
         if wanted == 0 {
             return Ok(());
         }
-        let system = rustix::fs::statvfs(at).map_err(|errno| WriteError::io(at, errno.into()))?;
-        let total = system.f_blocks.saturating_mul(system.f_frsize);
-        let keep = self
-            .keep_free
-            .unwrap_or_else(|| (total / FLOOR_SHARE).min(FLOOR_MOST));
-        let free = system
-            .f_bavail
-            .saturating_mul(system.f_frsize)
-            .saturating_sub(promised);
+        let Space { free, keep } = self.space(at).map_err(|errno| WriteError::io(at, errno.into()))?;
+        let free = free.saturating_sub(promised);
         if wanted.saturating_add(keep) <= free {
             return Ok(());
         }
@@ -254,6 +261,19 @@ impl Inner {
             path: at.to_owned(),
             wanted,
             free,
+            keep,
+        })
+    }
+
+    /// What the file system of `at` has.
+    fn space(&self, at: &Path) -> rustix::io::Result<Space> {
+        let system = rustix::fs::statvfs(at)?;
+        let total = system.f_blocks.saturating_mul(system.f_frsize);
+        let keep = self
+            .keep_free
+            .unwrap_or_else(|| (total / FLOOR_SHARE).min(FLOOR_MOST));
+        Ok(Space {
+            free: system.f_bavail.saturating_mul(system.f_frsize),
             keep,
         })
     }

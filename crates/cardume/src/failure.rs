@@ -99,6 +99,10 @@ fn start_status(error: &StartError) -> u8 {
 fn control_status(error: &ControlError) -> u8 {
     match error {
         ControlError::Listen(_) | ControlError::Group(_) => status::BAD_CONFIG,
+        ControlError::Metrics { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+            Code::Conflict.exit_status()
+        }
+        ControlError::Metrics { .. } => status::BAD_CONFIG,
         ControlError::Bind(BindError::InUse { .. }) => Code::Conflict.exit_status(),
         ControlError::Bind(BindError::Io { source, .. }) => place_status(source),
         // The rest is a place or a group that cannot work.

@@ -1,5 +1,6 @@
 //! Checks and chores of this workspace.
 
+mod alerts;
 mod dist;
 mod net;
 mod system;
@@ -24,6 +25,8 @@ enum Chore {
     Tidy,
     /// Run the tests of whole networks: hosts, routers, relays and partitions, also those that take minutes. Needs root.
     Net,
+    /// Have Prometheus' own tools check the alerts, and each of them fire and stop.
+    Alerts,
     /// Put together what is released: tarball, Debian package, RPM.
     Dist(dist::Options),
     /// Install the Debian package on hosts with systemd, and see it start, survive, stop, upgrade and go. Needs root.
@@ -34,6 +37,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
         Chore::Tidy => tidy::run(),
         Chore::Net => net::run(),
+        Chore::Alerts => alerts::run_all(),
         Chore::Dist(options) => dist::run_with(&options),
         Chore::System(options) => system::run_with(&options),
     }

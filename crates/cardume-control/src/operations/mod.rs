@@ -114,6 +114,11 @@ impl Operations {
         self.table().running()
     }
 
+    /// How many have ended since the start, by kind and state.
+    pub(crate) fn ended(&self) -> Vec<(Kind, State, u64)> {
+        self.table().counts()
+    }
+
     /// # Errors
     /// `not_found`.
     pub(crate) fn find(&self, id: &str) -> Result<Operation> {

@@ -15,6 +15,8 @@ pub(super) struct Table {
     begun: u64,
     running: BTreeMap<String, Running>,
     ended: VecDeque<Operation>,
+    /// How many have ended, of which kind and how; also those that are not kept any more.
+    counts: Vec<(Kind, State, u64)>,
 }
 
 struct Running {
@@ -55,6 +57,19 @@ impl Table {
 
     pub(super) fn running(&self) -> usize {
         self.running.len()
+    }
+
+    /// How many have ended since the start, by kind and state; none where none have.
+    pub(super) fn counts(&self) -> Vec<(Kind, State, u64)> {
+        self.counts.clone()
+    }
+
+    fn count(&mut self, kind: Kind, state: State) {
+        let known = self.counts.iter_mut().find(|row| (row.0, row.1) == (kind, state));
+        match known {
+            Some((_, _, count)) => *count += 1,
+            None => self.counts.push((kind, state, 1)),
+        }
     }
 
     /// Those that have ended, then those that run, each oldest first.
@@ -101,6 +116,7 @@ impl Table {
             Ok(outcome) => operation.result = Some(outcome),
             Err(failure) => operation.error = Some(failure),
         }
+        self.count(operation.kind, state);
         if self.ended.len() == KEPT {
             self.ended.pop_front();
         }
@@ -135,5 +151,10 @@ mod tests {
         assert_eq!(table.find(&first), None);
         assert!(table.find(&running).is_some());
         assert_eq!(table.list().len(), KEPT + 1);
+        assert_eq!(
+            table.counts(),
+            [(Kind::Share, State::Failed, KEPT as u64 + 1)],
+            "but they are counted"
+        );
     }
 }

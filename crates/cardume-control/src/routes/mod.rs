@@ -119,7 +119,7 @@ pub(crate) struct Parts {
 type Shared = Arc<Parts>;
 
 /// All routes.
-pub(crate) fn router(parts: Parts) -> Router {
+pub(crate) fn router(parts: Arc<Parts>) -> Router {
     let quick = OpenApiRouter::new()
         .merge(node::routes())
         .merge(health::routes())
@@ -155,12 +155,26 @@ pub(crate) fn router(parts: Parts) -> Router {
     let (router, _) = json
         .merge(uploads)
         .merge(publishing)
-        .with_state(Arc::new(parts))
+        .with_state(parts)
         .split_for_parts();
     router
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(caller::gate))
+        .layer(CatchPanicLayer::custom(panicked))
+}
+
+/// The routes for who watches over the node and may do nothing else.
+pub(crate) fn numbers(parts: Arc<Parts>) -> Router {
+    let (router, _) = OpenApiRouter::new()
+        .merge(health::routes())
+        .merge(metrics::routes())
+        .layer(from_fn(in_time))
+        .with_state(parts)
+        .split_for_parts();
+    router
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(panicked))
 }
 

@@ -87,7 +87,7 @@ fn milliseconds(time: Duration) -> f64 {
 }
 
 /// What carries a connection: the last that the address names before any relay.
-fn transport(address: &Multiaddr) -> &'static str {
+pub(super) fn transport(address: &Multiaddr) -> &'static str {
     let is_encrypted = address.iter().any(|part| part == Protocol::Tls);
     address
         .iter()

@@ -1,5 +1,5 @@
 //! A node without a swarm, and callers that speak to it byte by byte.
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use cardume_api::{Client, Problem};
 use cardume_control::{Config, Handles, NodeInfo};
@@ -7,7 +7,7 @@ use cardume_store::Store;
 use libp2p_identity::Keypair;
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
     task::JoinHandle,
 };
@@ -19,6 +19,7 @@ const GUARD: Duration = Duration::from_secs(60);
 pub(crate) struct Daemon {
     pub(crate) directory: TempDir,
     pub(crate) socket: PathBuf,
+    pub(crate) metrics: SocketAddr,
     pub(crate) client: Client,
     pub(crate) store: Store,
     /// Cancelled when a caller asks the node to stop.
@@ -104,6 +105,7 @@ impl Daemon {
             network: "test".into(),
             config: serde_json::json!({"node": {"name": "tester"}}),
             in_place: true,
+            memory_ceiling: Some(1 << 30),
             peers: BTreeMap::new(),
             shares: vec![],
         };
@@ -126,10 +128,15 @@ impl Daemon {
             follows: cardume_control::Follows::default(),
             stop: stop.clone(),
         };
-        let server = Config::default()
+        let config = Config {
+            metrics: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+            ..Config::default()
+        };
+        let server = config
             .build(home.join("run/c.sock"), None, node, handles)
             .unwrap();
         let socket = server.socket().to_owned();
+        let metrics = server.metrics().unwrap();
         let (door, work) = (CancellationToken::new(), CancellationToken::new());
         let door_to_close = door.clone();
         Self {
@@ -141,6 +148,7 @@ impl Daemon {
             working: tokio::spawn(exchange_server.run(work.clone())),
             directory,
             socket,
+            metrics,
             store,
             stop,
             door,
@@ -196,7 +204,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) async fn read(mut stream: UnixStream) -> Self {
+    pub(crate) async fn read(mut stream: impl AsyncRead + Unpin) -> Self {
         let mut bytes = Vec::new();
         within(stream.read_to_end(&mut bytes)).await.unwrap();
         let end = bytes

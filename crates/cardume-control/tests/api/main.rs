@@ -5,6 +5,7 @@ mod content;
 mod daemon;
 mod door;
 mod events;
+mod metrics;
 mod operations;
 
 use std::collections::HashSet;
