@@ -19,6 +19,7 @@ mod membership;
 mod nat;
 mod operation;
 mod peer;
+mod plan;
 mod problem;
 mod rates;
 mod rendezvous;
@@ -41,6 +42,7 @@ pub use self::{
     nat::{Mapping, Nat, ObservedAddress, Reachable, Relay, RelayState, TestedAddress, Upnp},
     operation::{Failure, Kind, Operation, Outcome, Phase, Progress, Source, State},
     peer::{BlockedPeer, NewPeer, Path, Peer, PeerDetails, Ping},
+    plan::{Applies, Change, ConfigStatus, Plan},
     problem::{Code, Problem},
     rates::{ClassLimits, NewRates, RateLimits, Rates, RatesOrigin},
     rendezvous::{Rendezvous, RendezvousPoint, RendezvousState},

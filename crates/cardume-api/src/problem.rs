@@ -69,6 +69,8 @@ pub enum Code {
     Unavailable,
     /// Somebody cancelled it.
     Cancelled,
+    /// There are mistakes in the configuration.
+    BadConfig,
     /// No better word; also what a newer daemon's unknown codes are read as.
     #[default]
     #[serde(other)]
@@ -89,6 +91,7 @@ impl Code {
             Self::Limit => "limit",
             Self::Unavailable => "unavailable",
             Self::Cancelled => "cancelled",
+            Self::BadConfig => "bad_config",
             Self::Failed => "failed",
         }
     }
@@ -106,6 +109,7 @@ impl Code {
             Self::Limit => "Over a limit",
             Self::Unavailable => "Not available now",
             Self::Cancelled => "Cancelled",
+            Self::BadConfig => "Bad configuration",
             Self::Failed => "Failed",
         }
     }
@@ -121,6 +125,7 @@ impl Code {
             Self::Corrupt => 7,
             Self::Conflict => 8,
             Self::NoSpace | Self::Limit => 9,
+            Self::BadConfig => 78,
         }
     }
 
@@ -137,6 +142,7 @@ impl Code {
             Self::Conflict | Self::Cancelled => 409,
             Self::NoSpace => 507,
             Self::Limit => 429,
+            Self::BadConfig => 422,
         }
     }
 }

@@ -54,6 +54,9 @@ pub struct Status {
     pub operations: u64,
     /// How fast content may go, and how fast it goes.
     pub rates: crate::Rates,
+    /// How it stands with its configuration files.
+    #[serde(default)]
+    pub config: crate::ConfigStatus,
     /// Where its state lives.
     pub data_dir: String,
 }

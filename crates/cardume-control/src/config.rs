@@ -44,8 +44,6 @@ pub struct NodeInfo {
     pub data_dir: PathBuf,
     /// Id of its network.
     pub network: String,
-    /// The configuration it runs with.
-    pub config: serde_json::Value,
     /// Whether files are shared where they are, unless the caller says otherwise.
     pub in_place: bool,
     /// Bytes of memory above which it takes no connections.
@@ -91,6 +89,8 @@ pub struct Handles {
     pub channels: cardume_channel::Handle,
     /// What configuration has follow channels.
     pub follows: crate::Follows,
+    /// The configuration that the node runs with, and who reads it again.
+    pub configuration: crate::Configuration,
     /// Cancelled when a caller stops the node.
     pub stop: CancellationToken,
 }

@@ -12,6 +12,7 @@
 mod board;
 mod caller;
 mod config;
+mod configuration;
 mod events;
 mod extract;
 mod link;
@@ -25,6 +26,7 @@ mod socket;
 pub use self::{
     board::{Board, Follows, Wanted},
     config::{BuildError, Config, Handles, NodeInfo},
+    configuration::{Asked, Configuration, Wish},
     routes::openapi,
     server::Server,
     socket::BindError,

@@ -23,13 +23,15 @@ mod lock;
 mod node;
 mod places;
 mod publish;
+pub mod reload;
 mod swarm;
 mod tasks;
 mod topics;
 mod wanted;
 mod wiring;
 
-pub use cardume_control::{BindError, BuildError as ControlError};
+pub use cardume_api::{Code, Plan, Problem};
+pub use cardume_control::{Asked, BindError, BuildError as ControlError, Wish};
 
 pub use self::{
     config::Config,

@@ -3,7 +3,7 @@
 use std::{
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -20,7 +20,7 @@ use crate::{
     home::Home,
     lock::Lock,
     places::Places,
-    publish, swarm,
+    publish, reload, swarm,
     tasks::Tasks,
     topics,
     wanted::Fetches,
@@ -38,7 +38,11 @@ pub struct Node {
     exchange: cardume_exchange::Handle,
     gossipsub: cardume_gossipsub::Handle,
     shares: cardume_share::Handle,
-    rates: cardume_transfer::rates::Handle,
+    pub(crate) rates: cardume_transfer::rates::Handle,
+    /// The configuration that it runs with: what was reloaded is in it.
+    pub(crate) running: Mutex<Config>,
+    pub(crate) configuration: cardume_control::Configuration,
+    pub(crate) asked: tokio::sync::Mutex<tokio::sync::mpsc::Receiver<cardume_control::Asked>>,
     store: Store,
     tasks: Tasks,
     /// Cancelled when the node is to stop, by whomever.
@@ -147,6 +151,7 @@ impl Node {
             topics::deliveries(config, wired.gossipsub.clone(), &home.store, exchange.clone())?;
         let wanted = cardume_control::Wanted::default();
         let follows = cardume_control::Follows::default();
+        let (configuration, asked) = cardume_control::Configuration::new(reload::value(config));
         let handles = cardume_control::Handles {
             roll: wired.roll.clone(),
             connect: wired.connect.clone(),
@@ -164,6 +169,7 @@ impl Node {
             wanted: wanted.clone(),
             channels: wired.channels.clone(),
             follows: follows.clone(),
+            configuration: configuration.clone(),
             stop: stop.clone(),
         };
         let control = wiring::control(config, peer, &home.path, control, handles)?;
@@ -230,6 +236,9 @@ impl Node {
             gossipsub: wired.gossipsub,
             shares,
             rates: wired.rates,
+            running: Mutex::new(config.clone()),
+            configuration,
+            asked: tokio::sync::Mutex::new(asked),
             store: home.store,
             tasks,
             stop,

@@ -280,7 +280,6 @@ pub(crate) fn control(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         data_dir: home.to_owned(),
         network: config.network.id.clone(),
-        config: serde_json::to_value(config).expect("a configuration is made of texts and numbers"),
         in_place: config.store.in_place,
         memory_ceiling: Some(config.connect.memory_ceiling.get()),
         peers: config

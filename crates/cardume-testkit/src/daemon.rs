@@ -28,6 +28,7 @@ pub struct Home {
     directory: TempDir,
     host: Option<Host>,
     settings: Vec<String>,
+    config: Option<PathBuf>,
 }
 
 impl Home {
@@ -39,6 +40,7 @@ impl Home {
             directory: tempfile::tempdir()?,
             host: None,
             settings: Vec::new(),
+            config: None,
         };
         Ok(home
             .set(r#"listen.addresses=["/ip4/127.0.0.1/udp/0/quic-v1","/ip4/127.0.0.1/tcp/0"]"#)
@@ -52,6 +54,7 @@ impl Home {
             directory: tempfile::tempdir()?,
             host: Some(host.clone()),
             settings: Vec::new(),
+            config: None,
         })
     }
 
@@ -59,6 +62,13 @@ impl Home {
     #[must_use]
     pub fn set(mut self, setting: impl Into<String>) -> Self {
         self.settings.push(setting.into());
+        self
+    }
+
+    /// Starts with the configuration file at `path`, whoever runs the test: without one, root has that of the machine.
+    #[must_use]
+    pub fn config(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config = Some(path.into());
         self
     }
 
@@ -152,6 +162,9 @@ impl Home {
             &format!("control.listen=\"unix:{}\"", self.socket().display()),
         ]);
         command.args(["--set", "log.format=\"json\""]);
+        if let Some(config) = &self.config {
+            command.arg("--config").arg(config);
+        }
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
@@ -314,6 +327,7 @@ impl Daemon {
             directory: TempDir::new().expect("a temporary directory"),
             host: None,
             settings: Vec::new(),
+            config: None,
         };
         std::mem::replace(&mut self.home, empty)
     }

@@ -10,6 +10,8 @@ use crate::{config::Mistakes, out::Out};
 pub(crate) mod status {
     pub(crate) const FAILED: u8 = 1;
     pub(crate) const NO_DAEMON: u8 = 3;
+    /// `config plan --exit-code`: something would change.
+    pub(crate) const WOULD_CHANGE: u8 = 10;
     /// A defect of this program (`EX_SOFTWARE`).
     pub(crate) const DEFECT: u8 = 70;
     pub(crate) const BAD_CONFIG: u8 = 78;

@@ -131,10 +131,12 @@ impl Reach<'_> {
             }
         };
         // What is no socket was refused when the configuration was read.
-        if let Ok(Some(path)) = config.control.socket() {
-            return Ok(vec![path]);
-        }
         let own = given.data_dir.or(config.node.data_dir);
+        if let Ok(Some(path)) = config.control.socket() {
+            // A daemon that runs may have been started before that was written.
+            let data_dir = own.unwrap_or_else(|| self.environment.data_dir());
+            return Ok(vec![path, data_dir.join("cardume.sock")]);
+        }
         if let Some(data_dir) = own {
             return Ok(vec![data_dir.join("cardume.sock")]);
         }

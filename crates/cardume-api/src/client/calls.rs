@@ -6,7 +6,7 @@ use reqwest::Method;
 use super::{Client, ClientError, GREETING_TIMEOUT, Place, lines};
 use crate::{
     BlockedPeer, Code, Entry, File, Kad, Nat, NetTraffic, NewFetch, NewManifest, NewPeer, NewRoot, NewShare,
-    Operation, Peer, PeerDetails, Ping, Provider, Rendezvous, Stat, Status, Uploaded, Version,
+    Operation, Peer, PeerDetails, Ping, Plan, Provider, Rendezvous, Stat, Status, Uploaded, Version,
 };
 
 /// The node itself.
@@ -65,6 +65,24 @@ impl Client {
     /// When the daemon cannot be asked.
     pub async fn config(&self) -> Result<serde_json::Value, ClientError> {
         self.get(&["v1", "config"]).await
+    }
+
+    /// What the configuration files would change now.
+    ///
+    /// # Errors
+    /// `bad_config` when there are mistakes in them, each with its place.
+    pub async fn plan(&self) -> Result<Plan, ClientError> {
+        self.get(&["v1", "config", "plan"]).await
+    }
+
+    /// Has the node take over what its configuration files say, as far as it can without a restart.
+    ///
+    /// # Errors
+    /// `bad_config` when there are mistakes in them, each with its place: nothing has changed then. `denied` unless the
+    /// caller is the node's own user or root.
+    pub async fn reload(&self) -> Result<Plan, ClientError> {
+        self.json(self.request(Method::POST, &["v1", "config", "reload"]))
+            .await
     }
 
     /// Stops the node; answered before it has stopped.

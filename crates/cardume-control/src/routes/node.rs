@@ -2,17 +2,23 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use cardume_access::Action;
-use cardume_api::{Problem, Share, ShareState, Status, Version};
+use cardume_api::{Plan, Problem, Share, ShareState, Status, Version};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Parts, Shared};
-use crate::{caller::Caller, problem::Result};
+use crate::{
+    Wish,
+    caller::Caller,
+    problem::{Refused, Result},
+};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(version))
         .routes(routes!(status))
         .routes(routes!(config))
+        .routes(routes!(plan))
+        .routes(routes!(reload))
         .routes(routes!(stop))
         .routes(routes!(description))
 }
@@ -44,6 +50,7 @@ impl Parts {
             store: self.store_status().await,
             fetches: self.handles.wanted.list(),
             follows: self.follows(),
+            config: self.handles.configuration.status(),
             data_dir: self.node.data_dir.to_string_lossy().into_owned(),
         }
     }
@@ -88,7 +95,37 @@ async fn status(State(state): State<Shared>) -> Json<Status> {
 /// The configuration the node runs with.
 #[utoipa::path(get, path = "/v1/config", tag = "node", responses((status = 200, body = serde_json::Value)))]
 async fn config(State(state): State<Shared>) -> Json<serde_json::Value> {
-    Json(state.node.config.clone())
+    Json(state.handles.configuration.value())
+}
+
+/// What the configuration files would change now.
+#[utoipa::path(
+    get, path = "/v1/config/plan", operation_id = "plan_config", tag = "node",
+    responses((status = 200, body = Plan), (status = 422, body = Problem))
+)]
+async fn plan(State(state): State<Shared>) -> Result<Json<Plan>> {
+    asked(&state, Wish::Plan).await
+}
+
+/// Takes over what the configuration files say, as far as that needs no restart; all of it, or nothing when there is a
+/// mistake. For root and the node's own user.
+#[utoipa::path(
+    post, path = "/v1/config/reload", operation_id = "reload_config", tag = "node",
+    responses((status = 200, body = Plan), (status = 403, body = Problem), (status = 422, body = Problem))
+)]
+async fn reload(caller: Caller, State(state): State<Shared>) -> Result<Json<Plan>> {
+    caller.check_admin()?;
+    asked(&state, Wish::Reload).await
+}
+
+async fn asked(state: &Parts, wish: Wish) -> Result<Json<Plan>> {
+    state
+        .handles
+        .configuration
+        .ask(wish)
+        .await
+        .map(Json)
+        .map_err(Refused)
 }
 
 /// Stops the node. For root and the node's own user.

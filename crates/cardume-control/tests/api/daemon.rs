@@ -103,12 +103,13 @@ impl Daemon {
             version: "0.0.0".into(),
             data_dir: home.clone(),
             network: "test".into(),
-            config: serde_json::json!({"node": {"name": "tester"}}),
             in_place: true,
             memory_ceiling: Some(1 << 30),
             peers: BTreeMap::new(),
             shares: vec![],
         };
+        let (configuration, _) =
+            cardume_control::Configuration::new(serde_json::json!({"node": {"name": "tester"}}));
         let handles = Handles {
             roll,
             connect,
@@ -126,6 +127,7 @@ impl Daemon {
             wanted: cardume_control::Wanted::default(),
             channels,
             follows: cardume_control::Follows::default(),
+            configuration,
             stop: stop.clone(),
         };
         let config = Config {

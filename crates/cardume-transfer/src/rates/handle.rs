@@ -55,7 +55,6 @@ pub struct Report {
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    config: Config,
     pub(super) upload: Gate,
     pub(super) download: Gate,
     /// Wakes the server.
@@ -65,6 +64,7 @@ pub(super) struct Shared {
 
 #[derive(Debug)]
 struct State {
+    config: Config,
     /// What a user has set.
     live: Option<Live>,
     schedule: Option<String>,
@@ -89,11 +89,11 @@ impl Config {
         let (now, rates) = (clock(), self.rates());
         let changed = Arc::new(Notify::new());
         let shared = Arc::new(Shared {
-            config: self.clone(),
             upload: Gate::new(rates.upload(), changed.clone(), now),
             download: Gate::new(rates.download(), changed.clone(), now),
             changed,
             state: Mutex::new(State {
+                config: self.clone(),
                 live: None,
                 schedule: None,
                 rates,
@@ -141,6 +141,28 @@ impl Handle {
         self.change(None, clock());
     }
 
+    /// Goes by another configuration from now on. What a user has set still holds as long as they have said.
+    ///
+    /// # Errors
+    /// When one of its limits is too low to be kept; nothing has changed then.
+    pub fn reload(&self, config: Config) -> Result<(), Mistake> {
+        if let Some(mistake) = config.mistakes().into_iter().next() {
+            return Err(mistake);
+        }
+        let (Self(shared), now) = (self, clock());
+        {
+            let mut state = shared.lock();
+            if state.is_over {
+                return Ok(());
+            }
+            state.config = config;
+            state.look = Some(now);
+        }
+        shared.look(now);
+        shared.changed.notify_one();
+        Ok(())
+    }
+
     /// Tells what holds, and how fast content goes.
     pub fn report(&self) -> Report {
         let Self(shared) = self;
@@ -156,7 +178,7 @@ impl Handle {
             rates: state.rates,
             origin,
             schedule: state.schedule.clone(),
-            configured: shared.configured(state.schedule.as_deref()),
+            configured: state.configured(),
             upload: shared.upload.per_second(),
             download: shared.download.per_second(),
         }
@@ -203,11 +225,11 @@ impl Shared {
             state.live = None;
         }
         if state.look.is_some_and(|look| look <= now) {
-            (state.schedule, state.look) = self.hour(now);
+            (state.schedule, state.look) = state.hour(now);
         }
         let rates = match &state.live {
             Some(live) => live.rates,
-            None => self.configured(state.schedule.as_deref()),
+            None => state.configured(),
         };
         if rates != state.rates {
             let (schedule, live) = (&state.schedule, state.live.is_some());
@@ -218,26 +240,6 @@ impl Shared {
         }
         let ends = state.live.as_ref().and_then(|live| live.until);
         ends.into_iter().chain(state.look).min()
-    }
-
-    /// The schedule that holds, and when to look again.
-    fn hour(&self, now: Instant) -> (Option<String>, Option<Instant>) {
-        if self.config.schedule.is_empty() {
-            return (None, None);
-        }
-        let local = Zoned::now();
-        let holds = in_force(&self.config.schedule, &local);
-        let left = holds
-            .until
-            .and_then(|until| until.duration_since(local.timestamp()).try_into().ok());
-        let wait = left.map_or(LOOK_AGAIN, |left: Duration| left.min(LOOK_AGAIN));
-        (holds.schedule.map(str::to_owned), Some(now + wait))
-    }
-
-    fn configured(&self, schedule: Option<&str>) -> Rates {
-        let usual = self.config.rates();
-        let schedule = schedule.and_then(|name| self.config.schedule.get(name));
-        schedule.map_or(usual, |schedule| schedule.rates(usual))
     }
 
     /// Lets everything through from now on.
@@ -254,5 +256,29 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change is whole after one statement, but for limits that the next look sets.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The schedule that holds, and when to look again.
+    fn hour(&self, now: Instant) -> (Option<String>, Option<Instant>) {
+        if self.config.schedule.is_empty() {
+            return (None, None);
+        }
+        let local = Zoned::now();
+        let holds = in_force(&self.config.schedule, &local);
+        let left = holds
+            .until
+            .and_then(|until| until.duration_since(local.timestamp()).try_into().ok());
+        let wait = left.map_or(LOOK_AGAIN, |left: Duration| left.min(LOOK_AGAIN));
+        (holds.schedule.map(str::to_owned), Some(now + wait))
+    }
+
+    /// What holds unless a user says otherwise.
+    fn configured(&self) -> Rates {
+        let usual = self.config.rates();
+        let schedule = self.schedule.as_ref();
+        let schedule = schedule.and_then(|name| self.config.schedule.get(name));
+        schedule.map_or(usual, |schedule| schedule.rates(usual))
     }
 }

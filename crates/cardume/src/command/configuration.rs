@@ -1,8 +1,9 @@
 //! `cardume config`: the configuration.
 use std::{collections::BTreeMap, path::Path};
 
+use cardume_api::{Applies, Plan};
 use cardume_node::{Config, identity};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use figment::value::Value;
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     daemon,
     failure::{Ended, status},
     reach::Reach,
-    text::count,
+    text::{clean, count},
 };
 
 /// The configuration
@@ -19,6 +20,19 @@ pub(crate) enum Command {
     /// Look for mistakes: all of them, each with its place
     #[command(after_help = "Example:\n  cardume --config new.toml config check")]
     Check,
+    /// Show what the files would change in the daemon that runs
+    ///
+    /// The daemon reads its own files, with the options and variables that it was started with. `live` is what `cardume
+    /// reload` applies, `restart` what needs a restart. Secrets are never shown.
+    #[command(
+        after_help = "Examples:\n  cardume config plan\n  cardume config plan --exit-code || cardume reload\n\n\
+        With --exit-code the status is 0 when nothing would change, 10 when something would."
+    )]
+    Plan {
+        /// End with status 10 when something would change
+        #[arg(long)]
+        exit_code: bool,
+    },
     /// Show what counts, from all files, variables and options together
     Show {
         /// Say for each value where it comes from
@@ -36,6 +50,8 @@ pub(crate) enum Command {
 
 pub(super) fn run(reach: Reach<'_>, command: Command) -> anyhow::Result<()> {
     match command {
+        // It asks the daemon, and so is run in a runtime by `plan`.
+        Command::Plan { .. } => Ok(()),
         Command::Check => check(reach),
         Command::Show { origin } => show(reach, origin),
         Command::Schema => {
@@ -46,6 +62,63 @@ pub(super) fn run(reach: Reach<'_>, command: Command) -> anyhow::Result<()> {
         Command::Example => Ok(reach.out.text(EXAMPLE)?),
         Command::Path => places(reach),
     }
+}
+
+/// Have the daemon read its configuration again
+///
+/// It takes over what applies without a restart, and tells what waits for one. Connections and transfers go on. All of
+/// it is taken over or nothing: when there is a mistake in a file, the place is told, the status is 78, and the daemon
+/// goes on as before.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  cardume config check && cardume reload")]
+pub(crate) struct ReloadOptions {}
+
+pub(super) async fn plan(reach: Reach<'_>, exit_code: bool) -> anyhow::Result<()> {
+    let plan = reach.daemon().await?.plan().await?;
+    reach.out.either(&plan, || match plan.changed {
+        true => listed(&plan),
+        false => "nothing would change".to_owned(),
+    })?;
+    if exit_code && plan.changed {
+        let changes = count(plan.changes.len() as u64, "key");
+        return Err(Ended::new(status::WOULD_CHANGE, format!("{changes} would change")).into());
+    }
+    Ok(())
+}
+
+pub(super) async fn reload(reach: Reach<'_>) -> anyhow::Result<()> {
+    let plan = reach.daemon().await?.reload().await?;
+    reach.out.either(&plan, || match plan.changed {
+        true => listed(&plan),
+        false => "nothing has changed".to_owned(),
+    })?;
+    if plan.restart {
+        let waiting = plan.waiting().join(", ");
+        reach.out.warn(format!("restart the daemon to apply {waiting}"));
+    }
+    Ok(())
+}
+
+/// One line for each change, `live` or `restart` first.
+fn listed(plan: &Plan) -> String {
+    let lines = plan.changes.iter().map(|change| {
+        let applies = match change.applies {
+            Applies::Live => "live   ",
+            _ => "restart",
+        };
+        let value = |value: &serde_json::Value| match value {
+            serde_json::Value::Null => "-".to_owned(),
+            value => value.to_string(),
+        };
+        let text = format!(
+            "{applies}  {} = {} -> {}",
+            change.key,
+            value(&change.old),
+            value(&change.new)
+        );
+        clean(&text)
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn check(reach: Reach<'_>) -> anyhow::Result<()> {

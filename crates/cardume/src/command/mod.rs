@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Doctor(doctor::Options),
     /// Stop the daemon
     Stop,
+    /// Have the daemon read its configuration again
+    Reload(configuration::ReloadOptions),
     /// What happens in the node, as it happens
     Events(events::Options),
     /// What the node has
@@ -99,6 +101,7 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, out: &Out) ->
         Command::Id(options) => in_runtime(node::id(reach, options)),
         Command::Doctor(options) => in_runtime(doctor::run(reach, options)),
         Command::Stop => in_runtime(node::stop(reach)),
+        Command::Reload(_) => in_runtime(configuration::reload(reach)),
         Command::Events(options) => in_runtime(events::run(reach, options)),
         Command::File(command) => in_runtime(file::run(reach, command)),
         Command::Peer(command) => in_runtime(peer::run(reach, command)),
@@ -106,6 +109,9 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, out: &Out) ->
         Command::Kad(command) => in_runtime(kad::run(reach, command)),
         Command::Topic(command) => in_runtime(topic::run(reach, command)),
         Command::Channel(command) => in_runtime(channel::run(reach, command)),
+        Command::Config(configuration::Command::Plan { exit_code }) => {
+            in_runtime(configuration::plan(reach, exit_code))
+        }
         Command::Config(command) => configuration::run(reach, command),
         Command::Key(command) => key::run(reach, command),
         Command::Member(command) => member::run(reach, command),

@@ -11,6 +11,7 @@ use tracing_subscriber::{
     field::MakeExt,
     fmt::{FormatFields, format},
     layer::SubscriberExt,
+    reload,
     util::SubscriberInitExt,
 };
 
@@ -21,22 +22,39 @@ const MAX_WAITING: usize = 16 * 1024;
 
 /// Keeps the log going; what still waits is written when it is dropped.
 pub(super) struct Running {
+    filter: reload::Handle<EnvFilter, Registry>,
+    verbosity: i16,
     _guard: Option<WorkerGuard>,
+}
+
+impl Running {
+    /// Logs at another configured level from now on; `-v` still adds to it.
+    pub(super) fn set_level(&self, level: &str) {
+        // It fails only when the log is gone.
+        let _ = self.filter.reload(filter(&raised(level, self.verbosity)));
+    }
 }
 
 /// Sets up the log of a daemon.
 pub(super) fn start(config: &Log, verbosity: i16, environment: &Environment) -> Running {
-    let level = match verbosity {
-        ..=0 => config.level.clone(),
-        1 => format!("{},cardume=debug", config.level),
-        _ => "debug".into(),
-    };
+    let (filter, handle) = reload::Layer::new(filter(&raised(&config.level, verbosity)));
     let (layer, guard) = layer(decide(config.format, environment));
     // The only one that sets up a log; were there another, its log would do.
-    let _ = Registry::default()
-        .with(layer.with_filter(filter(&level)))
-        .try_init();
-    Running { _guard: guard }
+    let _ = Registry::default().with(layer.with_filter(filter)).try_init();
+    Running {
+        filter: handle,
+        verbosity,
+        _guard: guard,
+    }
+}
+
+/// The configured level with what `-v` adds.
+fn raised(level: &str, verbosity: i16) -> String {
+    match verbosity {
+        ..=0 => level.to_owned(),
+        1 => format!("{level},cardume=debug"),
+        _ => "debug".into(),
+    }
 }
 
 /// Sets up the log of a node inside a command: silent unless asked for.

@@ -64,6 +64,16 @@ impl Manager {
         self.tell("READY=1\nSTATUS=running\n");
     }
 
+    /// That the daemon reads its configuration again; [`ready`](Self::ready) ends it.
+    pub(super) fn reloading(&self) {
+        // The manager tells by the time which of two reloads the word is about.
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let now = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
+        self.tell(&format!(
+            "RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS=reading the configuration\n"
+        ));
+    }
+
     /// That the daemon still turns, and what it does.
     pub(super) fn turned(&self, status: &str) {
         self.tell(&format!("WATCHDOG=1\nSTATUS={status}\n"));

@@ -5,6 +5,7 @@ mod manager;
 mod panics;
 mod places;
 mod process;
+mod reload;
 mod run;
 mod watchdog;
 
@@ -16,7 +17,7 @@ pub(crate) use self::{
 /// Run the node in the foreground
 ///
 /// Listens for peers, shares what it is told to, and answers the other commands. SIGTERM and SIGINT stop it when
-/// running work has ended, a second one at once.
+/// running work has ended, a second one at once. SIGHUP has it read its configuration again, as `cardume reload` does.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     cardume daemon\n  \

@@ -13,7 +13,7 @@ use figment::value::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Options, greeting, log, manager::Manager, panics, places, process, watchdog};
+use super::{Options, greeting, log, manager::Manager, panics, places, process, reload::Reloads, watchdog};
 use crate::{
     config::{Environment, Place},
     failure::{self, Ended, status},
@@ -27,12 +27,13 @@ use crate::{
 /// With the exit status that the contract has for it.
 pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
     let chain = reach.chain()?;
-    let _log = log::start(&chain.config.log, reach.out.verbosity(), reach.environment);
+    let log = log::start(&chain.config.log, reach.out.verbosity(), reach.environment);
     let panicked = panics::watch();
     process::prepare();
     for file in &chain.files {
         tracing::info!(?file, "configuration read");
     }
+    let reloads = Reloads::new(reach, log, chain.config.clone());
     let mut config = chain.config;
     let data_dir = places::data_dir(&config, reach.environment);
     let key_file = places::key_file(&config, reach.environment)
@@ -69,6 +70,7 @@ pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
         config,
         inherited.map(|(_, socket)| socket),
         &panicked,
+        reloads,
     ));
     let ended = ended.map_err(|error| placed(error, &chain.values));
     // Blocking work that outlives the grace period must not keep the process.
@@ -131,8 +133,11 @@ async fn live(
     config: Config,
     control: Option<UnixListener>,
     panicked: &CancellationToken,
+    reloads: Reloads,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
+    // From now on: one that comes while the node starts waits until it has, instead of ending the process.
+    let mut hang_up = signal(SignalKind::hangup()).context("cannot catch signals")?;
     let manager = Manager::of(reach.environment);
     let grace = config.shutdown.grace.get();
     let node = tokio::select! {
@@ -153,6 +158,7 @@ async fn live(
         () = node.finished() => tracing::info!("stopping: the node says so"),
         () = panicked.cancelled() => {}
         () = watchdog::feed(&node, &manager) => {}
+        never = reloads.serve(&node, &manager, &mut hang_up) => match never {},
     }
     manager.stopping(grace);
     tokio::select! {
@@ -167,7 +173,6 @@ async fn live(
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hang_up: Signal,
 }
 
 impl Signals {
@@ -176,20 +181,14 @@ impl Signals {
         Ok(Self {
             interrupt: catch(SignalKind::interrupt())?,
             terminate: catch(SignalKind::terminate())?,
-            hang_up: catch(SignalKind::hangup())?,
         })
     }
 
     /// Waits for the next signal to stop, and tells the exit status for it.
     async fn stop(&mut self) -> u8 {
-        loop {
-            tokio::select! {
-                _ = self.interrupt.recv() => return status::INTERRUPTED,
-                _ = self.terminate.recv() => return status::TERMINATED,
-                _ = self.hang_up.recv() => {
-                    tracing::warn!("SIGHUP changes nothing: start the daemon anew to read its configuration");
-                }
-            }
+        tokio::select! {
+            _ = self.interrupt.recv() => status::INTERRUPTED,
+            _ = self.terminate.recv() => status::TERMINATED,
         }
     }
 }

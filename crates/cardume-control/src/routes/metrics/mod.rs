@@ -74,7 +74,8 @@ impl Parts {
     fn node(&self, text: &mut Exposition, status: &cardume_api::Status) {
         text.family("build_info", "gauge", "Always 1; the version is a label.")
             .sample(&[("version", &status.version)], 1);
-        let hash = cardume_content::Hash::of(self.node.config.to_string().as_bytes()).to_hex();
+        let hash =
+            cardume_content::Hash::of(self.handles.configuration.value().to_string().as_bytes()).to_hex();
         text.family(
             "config_info",
             "gauge",

@@ -1,0 +1,175 @@
+use super::*;
+
+/// Every key that the schema of the configuration has, where `*` stands for a name.
+fn of_schema() -> BTreeSet<String> {
+    let root = serde_json::to_value(schemars::schema_for!(Config)).unwrap();
+    let (mut found, mut waiting) = (BTreeSet::new(), vec![(String::new(), &root)]);
+    while let Some((key, schema)) = waiting.pop() {
+        let below = |name: &str| match key.as_str() {
+            "" => name.to_owned(),
+            key => format!("{key}.{name}"),
+        };
+        let is_table = table(&root, schema, &mut |name, inner| {
+            waiting.push((below(name), inner))
+        });
+        if !is_table {
+            found.insert(key);
+        }
+    }
+    found
+}
+
+/// Hands over what is in a table; whether it is one.
+fn table<'s>(root: &'s Value, schema: &'s Value, each: &mut impl FnMut(&str, &'s Value)) -> bool {
+    if let Some(path) = schema["$ref"].as_str() {
+        return table(root, root.pointer(&path[1..]).unwrap(), each);
+    }
+    // A table that may be left out is one of two.
+    if let Some(any) = schema["anyOf"].as_array() {
+        return any.iter().any(|one| table(root, one, each));
+    }
+    if let Some(properties) = schema["properties"].as_object() {
+        properties.iter().for_each(|(name, inner)| each(name, inner));
+        return true;
+    }
+    if schema["additionalProperties"].is_object() {
+        each("*", &schema["additionalProperties"]);
+        return true;
+    }
+    false
+}
+
+#[test]
+fn every_key_is_entered_once_and_none_that_is_not_there() {
+    let entered: Vec<_> = KEYS.iter().map(|(key, _)| (*key).to_owned()).collect();
+    let once: BTreeSet<_> = entered.iter().cloned().collect();
+    assert_eq!(once.len(), entered.len(), "a key is in KEYS twice");
+    let keys = of_schema();
+    let missing: Vec<_> = keys.difference(&once).collect();
+    assert!(
+        missing.is_empty(),
+        "enter in KEYS what applies live or needs a restart: {missing:#?}"
+    );
+    let gone: Vec<_> = once.difference(&keys).collect();
+    assert!(gone.is_empty(), "these are no keys any more: {gone:#?}");
+    assert!(HIDDEN.iter().all(|key| keys.contains(*key)));
+}
+
+fn config(value: Value) -> Config {
+    serde_json::from_value(value).unwrap()
+}
+
+/// A change in each section: the configuration, and the key that the plan names.
+fn changed() -> Vec<(Value, &'static str, Applies)> {
+    use Applies::{Live, Restart};
+    use serde_json::json;
+    let peer = "12D3KooWKnDdG3iXw9eTFijk3EWSunZcFi54Zka4wmtqtt6rPxc8";
+    vec![
+        (json!({"node": {"name": "a"}}), "node.name", Restart),
+        (
+            json!({"identity": {"key_file": "/k"}}),
+            "identity.key_file",
+            Restart,
+        ),
+        (json!({"log": {"level": "debug"}}), "log.level", Live),
+        (json!({"log": {"format": "json"}}), "log.format", Restart),
+        (json!({"listen": {"addresses": []}}), "listen.addresses", Restart),
+        (
+            json!({"connect": {"max_inbound": 7}}),
+            "connect.max_inbound",
+            Restart,
+        ),
+        (
+            json!({"peer": {"nas": {"id": peer, "addresses": ["/ip4/192.0.2.1/tcp/1"]}}}),
+            "peer.nas.id",
+            Restart,
+        ),
+        (json!({"network": {"id": "other"}}), "network.id", Restart),
+        (json!({"mdns": {"enabled": false}}), "mdns.enabled", Restart),
+        (
+            json!({"nat": {"relay_limits": {"circuits": 7}}}),
+            "nat.relay_limits.circuits",
+            Restart,
+        ),
+        (
+            json!({"rendezvous": {"server": true}}),
+            "rendezvous.server",
+            Restart,
+        ),
+        (json!({"kad": {"mode": "client"}}), "kad.mode", Restart),
+        (
+            json!({"gossipsub": {"max_topics": 7}}),
+            "gossipsub.max_topics",
+            Restart,
+        ),
+        (
+            json!({"transfer": {"max_serving": 7}}),
+            "transfer.max_serving",
+            Restart,
+        ),
+        (json!({"rates": {"upload": "1MB/s"}}), "rates.upload", Live),
+        (
+            json!({"rates": {"wan": {"per_peer": "1MB/s"}}}),
+            "rates.wan.per_peer",
+            Live,
+        ),
+        (
+            json!({"rates": {"schedule": {"a b": {"from": "08:00", "to": "09:00", "lan": {"upload": "1MB/s"}}}}}),
+            "rates.schedule.\"a b\".lan.upload",
+            Live,
+        ),
+        (
+            json!({"exchange": {"max_reads": 7}}),
+            "exchange.max_reads",
+            Restart,
+        ),
+        (json!({"origin": {"enabled": false}}), "origin.enabled", Restart),
+        (json!({"store": {"in_place": false}}), "store.in_place", Restart),
+        (json!({"share": {"a": {"path": "/a"}}}), "share.a.path", Restart),
+        (json!({"control": {"group": "a"}}), "control.group", Restart),
+        (json!({"shutdown": {"grace": "7s"}}), "shutdown.grace", Restart),
+    ]
+}
+
+#[test]
+fn a_change_of_each_section_is_planned_and_taken_over_if_it_applies_live() {
+    for (value, key, applies) in changed() {
+        let mut running = Config::default();
+        let new = config(value);
+        let plan = plan(&running, &new);
+        let change = plan.changes.iter().find(|change| change.key == key);
+        let change = change.unwrap_or_else(|| panic!("{key} is not in {plan:?}"));
+        assert_eq!(change.applies, applies, "{key}");
+        assert_ne!(change.old, change.new, "{key}");
+        let back = super::plan(&new, &running);
+        assert_eq!(
+            back.changes.len(),
+            plan.changes.len(),
+            "{key}: what goes is a change too"
+        );
+        take_over(&mut running, &new);
+        let left = super::plan(&running, &new);
+        assert_eq!(left.changed, applies == Applies::Restart, "{key}");
+        assert_eq!(left.waiting(), plan.waiting(), "{key}");
+    }
+}
+
+#[test]
+fn nothing_is_planned_where_nothing_is_another() {
+    let plan = plan(&Config::default(), &Config::default());
+    assert_eq!(plan, Plan::default());
+}
+
+#[test]
+fn what_may_hold_a_secret_is_named_and_not_shown() {
+    let hook =
+        |url: &str| config(serde_json::json!({"topic": {"a": {"deliver": {"webhook": {"url": url}}}}}));
+    let plan = plan(
+        &hook("https://a.example/first"),
+        &hook("https://a.example/second"),
+    );
+    assert_eq!(plan.changes.len(), 1);
+    assert_eq!(plan.changes[0].key, "topic.a.deliver.webhook.url");
+    let told = serde_json::to_string(&plan).unwrap();
+    assert!(!told.contains("first") && !told.contains("second"), "{told}");
+}
