@@ -33,6 +33,7 @@ pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
     for file in &chain.files {
         tracing::info!(?file, "configuration read");
     }
+    // Keeps the log too, until all else has ended.
     let reloads = Reloads::new(reach, log, chain.config.clone());
     let mut config = chain.config;
     let data_dir = places::data_dir(&config, reach.environment);
@@ -70,7 +71,7 @@ pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
         config,
         inherited.map(|(_, socket)| socket),
         &panicked,
-        reloads,
+        &reloads,
     ));
     let ended = ended.map_err(|error| placed(error, &chain.values));
     // Blocking work that outlives the grace period must not keep the process.
@@ -133,7 +134,7 @@ async fn live(
     config: Config,
     control: Option<UnixListener>,
     panicked: &CancellationToken,
-    reloads: Reloads,
+    reloads: &Reloads,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     // From now on: one that comes while the node starts waits until it has, instead of ending the process.
