@@ -124,14 +124,23 @@ impl Names {
     /// # Errors
     /// When the word names nothing; the error quotes it.
     pub fn rule(&self, word: &str) -> Result<Rule, WordError> {
-        if let Some(group) = word.strip_prefix("group:") {
-            let known = self.groups.contains_key(group) || (self.certified && Self::check(group).is_ok());
-            let rule = known.then(|| Rule::Group(group.to_owned()));
-            return rule.ok_or_else(|| WordError::Group(word.to_owned()));
+        match Self::read(word) {
+            Rule::Name(name) if !self.peers.contains_key(&name) => Err(WordError::Peer(word.to_owned())),
+            Rule::Group(group) if !self.is_group(&group) => Err(WordError::Group(word.to_owned())),
+            rule => Ok(rule),
         }
-        let peer = self.peer(word).or_else(|| word.parse().ok());
-        peer.map(Rule::Peer)
-            .ok_or_else(|| WordError::Peer(word.to_owned()))
+    }
+
+    fn read(word: &str) -> Rule {
+        match (word.strip_prefix("group:"), word.parse()) {
+            (Some(group), _) => Rule::Group(group.to_owned()),
+            (None, Ok(peer)) => Rule::Peer(peer),
+            (None, Err(_)) => Rule::Name(word.to_owned()),
+        }
+    }
+
+    fn is_group(&self, name: &str) -> bool {
+        self.groups.contains_key(name) || (self.certified && Self::check(name).is_ok())
     }
 
     /// Reads a whole `allow` list.
@@ -148,18 +157,13 @@ impl Names {
     }
 
     /// Reads an `allow` list that was written down when other names were known: words that name nothing now allow
-    /// nobody, and are handed back as errors.
+    /// nobody until they do, and are handed back as errors.
     pub fn rules_left<S: AsRef<str>>(&self, words: impl IntoIterator<Item = S>) -> (Rules, Vec<WordError>) {
         let (mut rules, mut unknown) = (Rules::default(), Vec::new());
         for word in words {
             let word = word.as_ref();
-            match self.rule(word) {
-                Ok(rule) => rules.add(word, rule),
-                Err(error) => {
-                    rules.add_dead(word);
-                    unknown.push(error);
-                }
-            }
+            unknown.extend(self.rule(word).err());
+            rules.add(word, Self::read(word));
         }
         (rules, unknown)
     }

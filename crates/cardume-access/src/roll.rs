@@ -16,14 +16,14 @@ const MAX_CERTIFIED: usize = 16_384;
 /// Groups remembered of one certificate; what is read from a peer must not decide how much is kept.
 const MAX_GROUPS: usize = 64;
 
-/// Who is in which group now: by configuration, which does not change while this lives, and by certificates, which come
-/// and end. Cheap to clone; all clones are one roll.
+/// Whose each name is and who is in which group now: by configuration, which may be replaced, and by certificates, which
+/// come and end. Cheap to clone; all clones are one roll.
 #[derive(Debug, Clone, Default)]
 pub struct Roll(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    names: Names,
+    names: RwLock<Arc<Names>>,
     certified: RwLock<HashMap<PeerId, Certified>>,
     denials: Denials,
 }
@@ -38,15 +38,22 @@ impl Roll {
     /// Begins with the peers and groups of configuration.
     pub fn new(names: Names) -> Self {
         Self(Arc::new(Inner {
-            names,
+            names: RwLock::new(Arc::new(names)),
             certified: RwLock::default(),
             denials: Denials::default(),
         }))
     }
 
-    /// What configuration calls peers and groups.
-    pub fn names(&self) -> &Names {
-        &self.0.names
+    /// What configuration calls peers and groups now.
+    pub fn names(&self) -> Arc<Names> {
+        let names = self.0.names.read();
+        names.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has configuration call them otherwise from now on; every list means it so at once.
+    pub fn rename(&self, names: Names) {
+        let mut now = self.0.names.write().unwrap_or_else(PoisonError::into_inner);
+        *now = Arc::new(names);
     }
 
     /// Puts a peer into the groups that its certificate grants, from now until `until`, in place of what an earlier
@@ -73,24 +80,15 @@ impl Roll {
 
     /// Whether a peer is allowed by one of the rules, at `now`.
     pub fn allows(&self, rules: &Rules, peer: &PeerId, now: SystemTime) -> bool {
-        if rules.names(peer) {
+        if rules.mean(peer, &self.names()) {
             return true;
         }
-        let groups = rules.groups();
-        if groups.is_empty() {
+        if rules.groups().is_empty() {
             return false;
-        }
-        let named = |group: &String| {
-            self.names()
-                .group(group)
-                .is_some_and(|peers| peers.contains(peer))
-        };
-        if groups.iter().any(named) {
-            return true;
         }
         let certified = self.read();
         let granted = certified.get(peer).filter(|granted| now < granted.until);
-        granted.is_some_and(|granted| !granted.groups.is_disjoint(groups))
+        granted.is_some_and(|granted| !granted.groups.is_disjoint(rules.groups()))
     }
 
     /// Asks [`allows`](Self::allows) for somebody who is about to serve a request for `what`; a denial is counted, and
@@ -106,7 +104,8 @@ impl Roll {
         let is_allowed = self.allows(rules, peer, now);
         if !is_allowed {
             let is_first = self.0.denials.count(action, *peer, now);
-            let (action, name) = (action.name(), self.names().name(peer));
+            let (action, names) = (action.name(), self.names());
+            let name = names.name(peer);
             if is_first {
                 tracing::info!(%peer, name, action, %what, allow = %rules, "denied; more of this peer in a minute");
             } else {
@@ -123,7 +122,8 @@ impl Roll {
 
     /// The groups a peer is in at `now`, by configuration and by certificate.
     pub fn groups(&self, peer: &PeerId, now: SystemTime) -> BTreeSet<String> {
-        let mut groups: BTreeSet<_> = self.names().groups_of(peer).map(str::to_owned).collect();
+        let names = self.names();
+        let mut groups: BTreeSet<_> = names.groups_of(peer).map(str::to_owned).collect();
         let certified = self.read();
         if let Some(granted) = certified.get(peer).filter(|granted| now < granted.until) {
             groups.extend(granted.groups.iter().cloned());
@@ -185,6 +185,19 @@ mod tests {
         assert!(!roll.allows(&rules, &phone, START) && !roll.allows(&rules, &stranger, START));
         let nobody = roll.names().rules::<&str>([]).unwrap();
         assert!(!roll.allows(&nobody, &nas, START));
+    }
+
+    #[test]
+    fn a_list_means_the_names_that_configuration_has_now() {
+        let [old, new] = std::array::from_fn(|_| PeerId::random());
+        let named = |peer| Names::new([("nas", peer, vec!["home"])]).unwrap();
+        let roll = Roll::new(named(old));
+        let (by_name, by_group) = (["nas"], ["group:home"]);
+        let lists = [by_name, by_group].map(|words| roll.names().rules(words).unwrap());
+        roll.clone().rename(named(new));
+        for rules in &lists {
+            assert!(roll.allows(rules, &new, START) && !roll.allows(rules, &old, START));
+        }
     }
 
     #[test]
