@@ -133,6 +133,13 @@ impl Book {
         }
     }
 
+    /// Takes other addresses for those that configuration names. What was named before is now as if it had been told.
+    pub(crate) fn configure<'a>(&mut self, named: impl Iterator<Item = &'a (PeerId, Multiaddr)>) {
+        let entries = self.cards.values_mut().flat_map(|card| &mut card.entries);
+        entries.for_each(|entry| entry.configured = false);
+        named.for_each(|(peer, address)| self.learn(*peer, address, true));
+    }
+
     /// Notes that a connection was made, and to which address when it was us who made it.
     pub(crate) fn connected(&mut self, peer: PeerId, dialled: Option<&Multiaddr>, now: u64) {
         if let Some(address) = dialled {
@@ -280,6 +287,17 @@ mod tests {
         book.connected(peer, Some(&address(1)), 1);
         book.disproved(peer, &address(1));
         assert!(book.addresses(&peer).is_empty());
+    }
+
+    #[test]
+    fn what_configuration_no_longer_names_can_be_forgotten() {
+        let (mut book, peer) = (Book::default(), PeerId::random());
+        book.configure([(peer, address(1)), (peer, address(2))].iter());
+        book.configure([(peer, address(2))].iter());
+        for _ in 0..FORGET_UNPROVEN {
+            (1..=2).for_each(|n| book.failed(peer, &address(n)));
+        }
+        assert_eq!(book.addresses(&peer), [address(2)]);
     }
 
     #[test]

@@ -179,13 +179,16 @@ impl Config {
             named.addresses.iter().map(|(_, address)| address),
             seen.iter().flat_map(|peer| &peer.addresses),
         );
+        let mut totals = connection_limits::Behaviour::new(self.totals());
+        // Strangers never take the place of a peer that the operator knows.
+        named.known.iter().for_each(|peer| totals.bypass_peer_id(peer));
         let blocked = Blocked::load(book.with_file_name("blocked")).map_err(BuildError::Blocked)?;
         let streams = libp2p_stream::Behaviour::new();
         let control = streams.new_control();
         let inner = Inner {
             sources: Onlooking::new(Limits::new(self.max_per_address)),
             pending: Onlooking::new(pending),
-            totals: self.totals(peers.values().map(|peer| peer.id)),
+            totals,
             memory: Onlooking::new(Memory::new(self.memory_ceiling.get())),
             blocked: refuse(&blocked),
             identify: identify::Scoped::new(&key.public(), network, &agent),
@@ -196,27 +199,42 @@ impl Config {
             ),
             announce: Onlooking::new(Announce::new(&announce)),
             book: Onlooking::new(Reader::new(shared.clone())),
-            keep: keep::Behaviour::new(named.keep, named.bootstrap, self.max_connections as usize / 4),
+            keep: keep::Behaviour::new(&named.keep, &named.bootstrap, self.idle_connections()),
             orders: Onlooking::default(),
             streams,
         };
-        let (driver, events) = Driver::new(local);
+        let (driver, events) = Driver::new(local, named.known);
         let (behaviour, mailbox) = Driven::new(inner, driver, MAILBOX);
-        let handle = Handle::new(mailbox, events, Arc::new(blocked), control);
+        let handle = Handle::new(local, mailbox, events, Arc::new(blocked), control);
         Ok((behaviour, handle, Server::new(shared, book)))
     }
 
-    fn totals(&self, known: impl Iterator<Item = PeerId>) -> connection_limits::Behaviour {
-        let limits = ConnectionLimits::default()
+    pub(crate) fn totals(&self) -> ConnectionLimits {
+        ConnectionLimits::default()
             .with_max_pending_outgoing(Some(self.max_pending_outbound))
             .with_max_established_incoming(Some(self.max_inbound))
             .with_max_established_outgoing(Some(self.max_outbound))
             .with_max_established(Some(self.max_connections))
-            .with_max_established_per_peer(Some(self.max_per_peer));
-        let mut totals = connection_limits::Behaviour::new(limits);
-        // Strangers never take the place of a peer that the operator knows.
-        known.for_each(|peer| totals.bypass_peer_id(&peer));
-        totals
+            .with_max_established_per_peer(Some(self.max_per_peer))
+    }
+
+    /// Connections up to which idle ones stay open.
+    pub(crate) fn idle_connections(&self) -> usize {
+        self.max_connections as usize / 4
+    }
+
+    /// What of a configuration can change while the swarm turns.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build) has them for addresses.
+    pub(crate) fn settings(
+        &self,
+        local: PeerId,
+        peers: &BTreeMap<String, Peer>,
+    ) -> Result<Settings, BuildError> {
+        let named = self.named(local, peers)?;
+        let config = self.clone();
+        Ok(Settings { config, named })
     }
 
     /// Finds every mistake that [`build`](Self::build) would stop at, but for naming the node itself.
@@ -253,6 +271,7 @@ impl Config {
             named
                 .addresses
                 .extend(peer.addresses.iter().map(|address| (peer.id, bare(address))));
+            named.known.insert(peer.id);
             if peer.keep {
                 named.keep.insert(peer.id);
             }
@@ -288,12 +307,21 @@ impl Peer {
     }
 }
 
+/// What a running driver takes over.
+#[derive(Debug)]
+pub struct Settings {
+    pub(crate) config: Config,
+    pub(crate) named: Named,
+}
+
 /// Peers that configuration names.
-#[derive(Default)]
-struct Named {
-    bootstrap: HashSet<PeerId>,
-    keep: HashSet<PeerId>,
-    addresses: Vec<(PeerId, Multiaddr)>,
+#[derive(Debug, Default)]
+pub(crate) struct Named {
+    pub(crate) bootstrap: HashSet<PeerId>,
+    pub(crate) keep: HashSet<PeerId>,
+    /// Those of `[peer.*]`.
+    pub(crate) known: HashSet<PeerId>,
+    pub(crate) addresses: Vec<(PeerId, Multiaddr)>,
 }
 
 #[cfg(test)]

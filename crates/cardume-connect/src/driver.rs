@@ -9,7 +9,7 @@ pub(crate) use self::{
     inner::{Inner, Told},
 };
 
-use std::convert::Infallible;
+use std::{collections::HashSet, convert::Infallible};
 
 use libp2p_core::Multiaddr;
 use libp2p_identify as identify;
@@ -36,6 +36,8 @@ const UNANSWERED: u32 = 2;
 /// Knows who is connected and who waits for whom.
 pub struct Driver {
     local: PeerId,
+    /// The peers that configuration names.
+    known: HashSet<PeerId>,
     links: Links,
     dials: Dials,
     addresses: Addresses,
@@ -43,10 +45,11 @@ pub struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(local: PeerId) -> (Self, broadcast::Sender<PeerEvent>) {
+    pub(crate) fn new(local: PeerId, known: HashSet<PeerId>) -> (Self, broadcast::Sender<PeerEvent>) {
         let (events, _) = broadcast::channel(EVENTS);
         let driver = Self {
             local,
+            known,
             links: Links::default(),
             dials: Dials::default(),
             addresses: Addresses::default(),
@@ -157,6 +160,11 @@ impl cardume_behaviour::Driver for Driver {
             }
             Command::Unblock { peer, reply } => {
                 inner.blocked.unblock_peer(peer);
+                answer(reply, ());
+            }
+            Command::Configure { settings, reply } => {
+                inner.configure(&settings, &self.known, |peer| self.links.is_connected(peer));
+                self.known = settings.named.known;
                 answer(reply, ());
             }
             Command::Peers(reply) => answer(reply, self.links.peers()),

@@ -1,5 +1,5 @@
 //! The way in for the rest of the node.
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cardume_behaviour::{Closed, Mailbox};
 use libp2p_identity::PeerId;
@@ -7,6 +7,7 @@ use multiaddr::{Multiaddr, Protocol};
 use tokio::sync::broadcast;
 
 use crate::{
+    BuildError, Config, Peer,
     blocked::{BlockError, Blocked},
     driver::Command,
 };
@@ -14,6 +15,7 @@ use crate::{
 /// Asks who is connected, and changes it. Cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
+    local: PeerId,
     mailbox: Mailbox<Command>,
     events: broadcast::Sender<PeerEvent>,
     blocked: Arc<Blocked>,
@@ -22,12 +24,14 @@ pub struct Handle {
 
 impl Handle {
     pub(crate) fn new(
+        local: PeerId,
         mailbox: Mailbox<Command>,
         events: broadcast::Sender<PeerEvent>,
         blocked: Arc<Blocked>,
         streams: libp2p_stream::Control,
     ) -> Self {
         Self {
+            local,
             mailbox,
             events,
             blocked,
@@ -68,6 +72,24 @@ impl Handle {
         self.mailbox
             .call(|reply| Command::Dial { address, reply })
             .await?
+    }
+
+    /// Takes over limits, bootstrap peers and the peers that configuration names. Connections there are stay, those above
+    /// a new limit too; peers to be kept or joined at are dialled at once. What else is in `config` waits for a restart.
+    ///
+    /// # Errors
+    /// When an address contradicts itself; nothing has changed then. When the node is stopping.
+    ///
+    /// # Cancel safety
+    /// It may be taken over or not.
+    pub async fn configure(
+        &self,
+        config: &Config,
+        peers: &BTreeMap<String, Peer>,
+    ) -> Result<(), ConfigureError> {
+        let settings = Box::new(config.settings(self.local, peers)?);
+        let taken = self.mailbox.call(|reply| Command::Configure { settings, reply });
+        Ok(taken.await?)
     }
 
     /// Closes all connections with `peer`; whether there was one. A kept peer is dialled again.
@@ -181,6 +203,18 @@ impl Handle {
     pub fn events(&self) -> broadcast::Receiver<PeerEvent> {
         self.events.subscribe()
     }
+}
+
+/// Why a running node does not take a configuration over.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigureError {
+    /// It cannot work.
+    #[error(transparent)]
+    Mistake(#[from] BuildError),
+    /// The node is stopping.
+    #[error(transparent)]
+    Closed(#[from] Closed),
 }
 
 /// A connected peer.

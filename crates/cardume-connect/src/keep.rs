@@ -72,21 +72,39 @@ pub struct Behaviour {
 impl Behaviour {
     /// Dials `always` peers whenever they are not connected, and `bootstrap` ones while there are few
     /// connections; lets connections close for being idle only when there are more than `idle`.
-    pub(crate) fn new(always: HashSet<PeerId>, bootstrap: HashSet<PeerId>, idle: usize) -> Self {
-        let now = Instant::now();
-        let peer = |always| Peer {
-            state: State::Due(now),
-            wait: SHORTEST,
-            always,
-        };
-        let mut peers: HashMap<_, _> = bootstrap.into_iter().map(|id| (id, peer(false))).collect();
-        peers.extend(always.into_iter().map(|id| (id, peer(true))));
-        Self {
-            peers,
+    pub(crate) fn new(always: &HashSet<PeerId>, bootstrap: &HashSet<PeerId>, idle: usize) -> Self {
+        let mut this = Self {
+            peers: HashMap::new(),
             connections: Arc::default(),
             idle,
-            timer: Box::pin(sleep_until(now)),
+            timer: Box::pin(sleep_until(Instant::now())),
+        };
+        this.set(always, bootstrap, idle, |_| false);
+        this
+    }
+
+    /// Keeps other peers from now on, as [`new`](Self::new) says. Those kept before go on where they are; connections
+    /// there are stay, and close for being idle as they would have.
+    pub(crate) fn set(
+        &mut self,
+        always: &HashSet<PeerId>,
+        bootstrap: &HashSet<PeerId>,
+        idle: usize,
+        is_connected: impl Fn(&PeerId) -> bool,
+    ) {
+        let mut before = std::mem::take(&mut self.peers);
+        let now = Instant::now();
+        let entered = bootstrap.iter().map(|id| (*id, false));
+        for (id, always) in entered.chain(always.iter().map(|id| (*id, true))) {
+            let known = before.remove(&id).or_else(|| self.peers.remove(&id));
+            let (state, wait) = match known {
+                Some(Peer { state, wait, .. }) => (state, wait),
+                None if is_connected(&id) => (State::Connected(now), SHORTEST),
+                None => (State::Due(now), SHORTEST),
+            };
+            self.peers.insert(id, Peer { state, wait, always });
         }
+        self.idle = idle;
     }
 
     fn on_established(&mut self, event: ConnectionEstablished<'_>) {

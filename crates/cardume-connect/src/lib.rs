@@ -37,7 +37,7 @@ mod text;
 pub use self::{
     blocked::BlockError,
     config::{BuildError, Config, Peer},
-    handle::{Addresses, ConnectError, Handle, Observed, Path, PeerEvent, PeerInfo},
+    handle::{Addresses, ConfigureError, ConnectError, Handle, Observed, Path, PeerEvent, PeerInfo},
     server::Server,
 };
 

@@ -69,6 +69,11 @@ impl Limits {
         }
     }
 
+    /// Has `limit` count from now on; connections there are stay.
+    pub(crate) fn set(&mut self, limit: u32) {
+        self.limit = limit;
+    }
+
     fn take(&mut self, id: ConnectionId, remote: &Multiaddr) -> Result<(), TooManyFromSource> {
         if self.listening.is_on_link(remote) {
             return Ok(());

@@ -43,6 +43,11 @@ impl Memory {
         }
     }
 
+    /// Has `ceiling` count from now on.
+    pub(crate) fn set(&mut self, ceiling: u64) {
+        self.ceiling = ceiling;
+    }
+
     fn check(&mut self) -> Result<(), ConnectionDenied> {
         if self.measured.is_none_or(|at| at.elapsed() >= FRESH) {
             self.used = (self.measure)().unwrap_or(0);

@@ -86,6 +86,12 @@ impl Pending {
         pending
     }
 
+    /// Has other limits and addresses of configuration count from now on.
+    pub(crate) fn set<'a>(&mut self, limit: u32, named: impl Iterator<Item = &'a Multiaddr>) {
+        self.limit = limit;
+        self.named = named.filter_map(Place::of).collect();
+    }
+
     fn take(&mut self, id: ConnectionId, remote: &Multiaddr) -> Result<(), TooManyPending> {
         let place = Place::of(remote);
         if !self.has_room(place) {

@@ -338,3 +338,64 @@ async fn calls_end_when_the_swarm_is_gone() {
     let error = handle.connect(PeerId::random(), vec![]).await.unwrap_err();
     assert!(matches!(error, ConnectError::Closed(_)));
 }
+
+#[tokio::test]
+async fn another_configuration_counts_while_connections_stay() {
+    let (ours, kept, other) = (plain().await, plain().await, plain().await);
+    let mut events = ours.handle.events();
+    ours.handle.dial(other.address.clone()).await.unwrap();
+    let peer = |node: &Node, addresses| Peer {
+        id: node.peer,
+        addresses,
+        keep: true,
+        groups: vec![],
+    };
+    let named = BTreeMap::from([("nas".to_owned(), peer(&kept, vec![kept.address.clone()]))]);
+    let tight = Config {
+        max_inbound: 0,
+        ..Config::default()
+    };
+    ours.handle.configure(&tight, &named).await.unwrap();
+    wait_for(&mut events, &PeerEvent::Connected(kept.peer)).await;
+    let known = ours.handle.addresses_of(kept.peer).await.unwrap();
+    assert_eq!(known, std::slice::from_ref(&kept.address));
+    let peers = ours.handle.peers().await.unwrap();
+    assert!(peers.iter().any(|info| info.peer == other.peer), "it stays");
+
+    // It may take itself for connected until it hears that there is no room.
+    let stranger = plain().await;
+    let _ = stranger.handle.dial(ours.address.clone()).await;
+    kept.handle.disconnect(ours.peer).await.unwrap();
+    wait_for(&mut events, &PeerEvent::Disconnected(kept.peer)).await;
+    kept.handle.dial(ours.address.clone()).await.unwrap();
+    assert_eq!(next_connected(&mut events).await, kept.peer);
+
+    let wrong = BTreeMap::from([(
+        "nas".to_owned(),
+        peer(&kept, vec![other.address.clone().with_p2p(other.peer).unwrap()]),
+    )]);
+    let error = ours
+        .handle
+        .configure(&Config::default(), &wrong)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("peer.nas.addresses"), "{error}");
+    ours.handle
+        .configure(&Config::default(), &BTreeMap::new())
+        .await
+        .unwrap();
+    stranger.handle.disconnect(ours.peer).await.unwrap();
+    stranger.handle.dial(ours.address.clone()).await.unwrap();
+    assert_eq!(next_connected(&mut events).await, stranger.peer);
+}
+
+async fn next_connected(events: &mut broadcast::Receiver<PeerEvent>) -> PeerId {
+    let found = async {
+        loop {
+            if let PeerEvent::Connected(peer) = events.recv().await.unwrap() {
+                return peer;
+            }
+        }
+    };
+    timeout(GUARD, found).await.unwrap()
+}

@@ -85,6 +85,11 @@ impl Reader {
         }
     }
 
+    /// Takes other addresses for those that configuration names.
+    pub(crate) fn configure(&self, named: &[(PeerId, Multiaddr)]) {
+        self.book.update(|book| book.configure(named.iter()));
+    }
+
     /// Known addresses of a peer, best first.
     pub(crate) fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
         self.book.lock().addresses(peer)

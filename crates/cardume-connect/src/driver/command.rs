@@ -3,6 +3,7 @@ use libp2p_core::Multiaddr;
 use libp2p_identity::PeerId;
 use tokio::sync::oneshot;
 
+use crate::config::Settings;
 use crate::{Addresses, ConnectError, PeerInfo};
 
 type To<T> = oneshot::Sender<T>;
@@ -31,6 +32,10 @@ pub enum Command {
         peer: PeerId,
         reply: To<()>,
     },
+    Configure {
+        settings: Box<Settings>,
+        reply: To<()>,
+    },
     Peers(To<Vec<PeerInfo>>),
     Addresses(To<Addresses>),
     AddressesOf {
@@ -48,7 +53,9 @@ impl cardume_behaviour::Command for Command {
             Self::Addresses(reply) => reply.is_closed(),
             Self::AddressesOf { reply, .. } => reply.is_closed(),
             // These change something, and are done even if nobody waits to hear so.
-            Self::Disconnect { .. } | Self::Block { .. } | Self::Unblock { .. } => false,
+            Self::Disconnect { .. } | Self::Block { .. } | Self::Unblock { .. } | Self::Configure { .. } => {
+                false
+            }
         }
     }
 }
