@@ -70,6 +70,9 @@ impl Follower {
             // Ends soon after `stop`, and nobody writes to the store after this has ended.
             let looked = this.look(&tree, thorough, &stop).await;
             drop(turn);
+            if stop.is_cancelled() {
+                return;
+            }
             let failed = looked.is_err();
             if thorough || failed {
                 rescan = this.next_rescan(&tree, failed);
@@ -190,6 +193,8 @@ impl Follower {
             store.add_root(root).map_err(|error| failed(&error))?;
         }
         self.all.replace(&self.name, Some(&taken));
+        // The lists may have been replaced since they were looked at.
+        self.all.narrow(taken.cid);
         Ok(taken)
     }
 

@@ -1,21 +1,22 @@
 //! All shares of a node.
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use cardume_content::Cid;
 use cardume_store::{Mode, Root, Store, WriteError};
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use redb::Database;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, Handle, Phase, State,
+    Config, Handle, State,
     follow::{Follower, Taken},
     known::{Known, Last},
-    state::States,
+    state::{self, States},
+    tree::Tree,
 };
 
 /// Is told that a root is announced from now on, or no more.
@@ -23,9 +24,14 @@ pub type Tell = Box<dyn Fn(Cid, bool) + Send + Sync>;
 
 /// Keeps what configuration shares in line with the disk, while it is run.
 pub struct Server {
-    wanted: BTreeMap<String, Config>,
     all: Arc<All>,
 }
+
+/// What configuration shares, by name.
+pub(crate) type Wanted = BTreeMap<String, Config>;
+
+/// The files of each share that is followed, by its name.
+type Trees = Arc<Mutex<BTreeMap<String, Arc<Tree>>>>;
 
 /// What the shares have in common.
 pub(crate) struct All {
@@ -34,10 +40,10 @@ pub(crate) struct All {
     /// One share is taken in at a time: each uses all cores.
     pub(crate) turn: Semaphore,
     pub(crate) states: watch::Sender<States>,
+    wanted: watch::Receiver<Wanted>,
+    trees: Trees,
     known: Known,
     tell: Tell,
-    /// The list of each that is configured.
-    allows: BTreeMap<String, Option<Vec<String>>>,
     /// Each share, as the table has it.
     last: Mutex<BTreeMap<String, Last>>,
 }
@@ -52,61 +58,105 @@ impl Server {
         database: Arc<Database>,
         tell: Tell,
     ) -> (Handle, Self) {
-        let waiting = |(name, config): (&String, &Config)| {
-            let state = State {
-                path: config.path.clone(),
-                phase: Phase::Waiting,
-                cid: None,
-                files: 0,
-                size: 0,
-                allow: config.allow.clone(),
-                last_change: None,
-                problem: None,
-            };
-            (name.clone(), state)
-        };
-        let allows = wanted
-            .iter()
-            .map(|(name, config)| (name.clone(), config.allow.clone()));
-        let allows = allows.collect();
-        let (states, follow) = watch::channel(wanted.iter().map(waiting).collect());
+        let (states, follow) = watch::channel(state::enter(&BTreeMap::new(), &wanted));
+        let (wishes, wanted) = watch::channel(wanted);
         let all = All {
             store,
             mode,
             turn: Semaphore::new(1),
             states,
+            wanted,
+            trees: Trees::default(),
             known: Known(database),
             tell,
-            allows,
             last: Mutex::default(),
         };
         let all = Arc::new(all);
-        (Handle::new(follow), Self { wanted, all })
+        (Handle::new(follow, wishes), Self { all })
     }
 
     /// Takes everything in, stops sharing what is not wanted any more, and follows changes until `stop`.
     ///
     /// What fails is logged and told in its [`State`], and tried again; the other shares go on.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { wanted, all } = self;
-        let names: Vec<_> = wanted.keys().cloned().collect();
-        let preparing = all.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || preparing.begin(&names)).await {
-            std::panic::resume_unwind(error.into_panic());
-        }
-        let followers: Vec<_> = wanted
-            .into_iter()
-            .map(|(name, config)| Follower::new(name, config, all.clone()))
-            .collect();
+        let all = self.all;
+        on_disk(&all, All::begin).await;
+        let trees = all.trees.clone();
         // What is found changed when somebody asks for it is off the air already, and is taken in anew.
-        let trees: Vec<_> = followers.iter().map(|follower| follower.tree.clone()).collect();
-        all.store
-            .on_changed(move |changed| trees.iter().for_each(|tree| tree.find(&changed.path)));
-        let mut following: FuturesUnordered<_> = followers
-            .into_iter()
-            .map(|follower| follower.run(stop.clone()))
-            .collect();
-        while following.next().await.is_some() {}
+        all.store.on_changed(move |changed| {
+            trees_of(&trees)
+                .values()
+                .for_each(|tree| tree.find(&changed.path))
+        });
+        let mut wanted = all.wanted.clone();
+        let mut following = Following::default();
+        loop {
+            if !stop.is_cancelled() {
+                let now = wanted.borrow_and_update().clone();
+                all.states.send_if_modified(|states| {
+                    let entered = state::enter(states, &now);
+                    let is_other = *states != entered;
+                    *states = entered;
+                    is_other
+                });
+                following.turn_to(&now, &all, &stop);
+            } else if following.ended.is_empty() {
+                return;
+            }
+            tokio::select! {
+                Some(name) = following.ended.next() => {
+                    following.running.remove(&name);
+                    trees_of(&all.trees).remove(&name);
+                    if !all.wanted.borrow().contains_key(&name) {
+                        on_disk(&all, move |all| all.give_up(&name)).await;
+                    }
+                }
+                Ok(()) = wanted.changed() => {}
+                () = stop.cancelled(), if !stop.is_cancelled() => {}
+            }
+        }
+    }
+}
+
+/// The shares that are followed.
+#[derive(Default)]
+struct Following {
+    running: BTreeMap<String, (Config, CancellationToken)>,
+    /// Each says its name when it has ended.
+    ended: FuturesUnordered<BoxFuture<'static, String>>,
+}
+
+impl Following {
+    /// Begins to follow what is new in `wanted`, and has those end that are no longer there, or otherwise: these begin
+    /// anew when they have ended.
+    fn turn_to(&mut self, wanted: &Wanted, all: &Arc<All>, stop: &CancellationToken) {
+        for (name, (config, stop)) in &self.running {
+            if wanted.get(name) != Some(config) {
+                stop.cancel();
+            }
+        }
+        for (name, config) in wanted {
+            if self.running.contains_key(name) {
+                continue;
+            }
+            let stop = stop.child_token();
+            let follower = Follower::new(name.clone(), config.clone(), all.clone());
+            trees_of(&all.trees).insert(name.clone(), follower.tree.clone());
+            self.running.insert(name.clone(), (config.clone(), stop.clone()));
+            let name = name.clone();
+            self.ended.push(follower.run(stop).map(|()| name).boxed());
+        }
+    }
+}
+
+fn trees_of(trees: &Trees) -> MutexGuard<'_, BTreeMap<String, Arc<Tree>>> {
+    trees.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn on_disk(all: &Arc<All>, work: impl FnOnce(&All) + Send + 'static) {
+    let all = all.clone();
+    if let Err(error) = tokio::task::spawn_blocking(move || work(&all)).await {
+        std::panic::resume_unwind(error.into_panic());
     }
 }
 
@@ -149,22 +199,25 @@ fn widest<'a>(lists: impl Iterator<Item = &'a Option<Vec<String>>>) -> Option<Ve
 impl All {
     /// Who may have a root that shares have, and the share called `name` besides.
     pub(crate) fn allow(&self, cid: Cid, name: Option<&str>) -> Option<Vec<String>> {
+        let wanted = self.wanted.borrow();
         let shares = self.last();
         let names = shares.iter().filter(|(_, last)| last.cid == cid);
         let names = names.map(|(name, _)| name.as_str()).chain(name);
-        widest(names.filter_map(|name| self.allows.get(name)))
+        widest(names.filter_map(|name| Some(&wanted.get(name)?.allow)))
     }
 
-    /// Reads what was shared last time, and gives up what is not in `wanted`.
-    fn begin(&self, wanted: &[String]) {
+    /// Reads what was shared last time, and gives up what is not wanted.
+    fn begin(&self) {
         let before = self.known.load();
         self.last().clone_from(&before);
-        for (name, Last { cid, .. }) in before {
-            if !wanted.contains(&name) {
-                tracing::info!(share = name, %cid, "no longer configured; not shared any more");
-                self.replace(&name, None);
-            }
-        }
+        let wanted = self.wanted.borrow().clone();
+        let gone = before.keys().filter(|name| !wanted.contains_key(*name));
+        gone.for_each(|name| self.give_up(name));
+    }
+
+    fn give_up(&self, name: &str) {
+        tracing::info!(share = name, "no longer configured; not shared any more");
+        self.replace(name, None);
     }
 
     /// Whether a file system was mounted at a share when it was taken in last.
@@ -172,7 +225,7 @@ impl All {
         self.last().get(name).is_some_and(|last| last.mounted)
     }
 
-    fn last(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Last>> {
+    fn last(&self) -> MutexGuard<'_, BTreeMap<String, Last>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -217,8 +270,8 @@ impl All {
         }
     }
 
-    /// Has a root be for those whom the shares allow it that still have it.
-    fn narrow(&self, cid: Cid) {
+    /// Has a root be for those whom the shares allow it now that have it.
+    pub(crate) fn narrow(&self, cid: Cid) {
         let narrowed = self.store.root(cid).map_err(WriteError::from).and_then(|root| {
             let root = root.filter(|root| root.allow != self.allow(cid, None));
             root.map_or(Ok(true), |root| {

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use cardume_content::Cid;
 use tokio::sync::watch;
 
+use crate::{Config, server::Wanted};
+
 /// What is being done about a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -43,20 +45,55 @@ pub struct State {
 
 pub(crate) type States = BTreeMap<String, State>;
 
-/// Tells how the shares are; cheap to clone.
+/// The states of what is `wanted`: as they were, where there were any.
+pub(crate) fn enter(before: &States, wanted: &Wanted) -> States {
+    let state = |(name, config): (&String, &Config)| {
+        let waiting = State {
+            path: config.path.clone(),
+            phase: Phase::Waiting,
+            cid: None,
+            files: 0,
+            size: 0,
+            allow: config.allow.clone(),
+            last_change: None,
+            problem: None,
+        };
+        let known = before
+            .get(name)
+            .filter(|state| state.path == config.path)
+            .cloned();
+        let state = State {
+            allow: config.allow.clone(),
+            ..known.unwrap_or(waiting)
+        };
+        (name.clone(), state)
+    };
+    wanted.iter().map(state).collect()
+}
+
+/// Tells how the shares are, and changes what is shared; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Handle {
     states: watch::Receiver<States>,
+    wanted: watch::Sender<Wanted>,
 }
 
 impl Handle {
-    pub(crate) fn new(states: watch::Receiver<States>) -> Self {
-        Self { states }
+    pub(crate) fn new(states: watch::Receiver<States>, wanted: watch::Sender<Wanted>) -> Self {
+        Self { states, wanted }
     }
 
     /// Stands for no shares at all.
     pub fn none() -> Self {
-        Self::new(watch::channel(States::new()).1)
+        Self::new(watch::channel(States::new()).1, watch::Sender::default())
+    }
+
+    /// Shares other things from now on: what is new is taken in, what is gone is not shared any more, what is otherwise
+    /// is looked through. What is as before goes on undisturbed.
+    ///
+    /// Who may have what was shared already is changed by [`renew`](crate::renew), which is to be called after this.
+    pub fn set(&self, wanted: BTreeMap<String, Config>) {
+        self.wanted.send_replace(wanted);
     }
 
     /// How each share is, by name.

@@ -417,7 +417,7 @@ async fn changes_while_nobody_looked_are_found_at_the_next_start_and_what_is_not
     assert_eq!(stand.roots(), [second]);
     running.end().await;
     let running = stand.run_all(BTreeMap::new());
-    timeout(GUARD, running.task).await.unwrap().unwrap();
+    running.end().await;
     assert_eq!(stand.roots(), []);
 }
 
@@ -448,5 +448,74 @@ async fn a_change_that_only_shows_when_it_is_read_is_shared_anew() {
     let second = running.after(Some(first)).await;
     assert_eq!(&stand.store.read(Hash::of(b"two"), 0..3).unwrap()[..], b"two");
     assert_eq!(stand.roots(), [second]);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn what_is_wanted_can_change_while_the_rest_goes_on() {
+    let stand = Stand::new();
+    let (one, two) = (
+        stand.write("a/one", &[1; 100_000]),
+        stand.write("b/two", &[2; 100_000]),
+    );
+    let three = stand.write("c/three", &[3; 100_000]);
+    let config = |path: &Path| Config {
+        path: path.parent().unwrap().to_owned(),
+        ..stand.config()
+    };
+    let named = |shares: &[(&str, Config)]| -> BTreeMap<String, Config> {
+        let shares = shares.iter().cloned();
+        shares.map(|(name, config)| (name.to_owned(), config)).collect()
+    };
+    let running = stand.run_all(named(&[("films", config(&one)), ("old", config(&two))]));
+    let first = running.after(None).await;
+    let mut states = running.handle.follow();
+    let is_shared = |name: &'static str| {
+        move |states: &BTreeMap<String, State>| {
+            let state = states.get(name);
+            state.is_some_and(|state| state.phase == Phase::Shared && state.cid.is_some())
+        }
+    };
+    timeout(GUARD, states.wait_for(is_shared("old")))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(stand.roots().len(), 2);
+
+    let guarded = Config {
+        allow: Some(vec!["nas".into()]),
+        ..config(&one)
+    };
+    let wanted = named(&[("films", guarded), ("new", config(&three))]);
+    running.handle.set(wanted.clone());
+    cardume_share::renew(&wanted, &stand.store, &stand.database).unwrap();
+    let root = stand.store.root(first).unwrap().unwrap();
+    assert_eq!(root.allow, Some(vec!["nas".into()]), "at once");
+    timeout(GUARD, states.wait_for(is_shared("new")))
+        .await
+        .unwrap()
+        .unwrap();
+    let again = running.shared(|state| state.allow.is_some()).await;
+    assert_eq!(again.cid, Some(first));
+    let gone = || stand.roots().len() == 2 && !running.handle.states().contains_key("old");
+    let waiting = async {
+        while !gone() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(GUARD, waiting).await.unwrap();
+    let told = running.told.lock().unwrap().clone();
+    assert_eq!(
+        told.iter().filter(|(cid, on)| *cid == first && *on).count(),
+        1,
+        "{told:?}"
+    );
+    assert!(told.contains(&(first, false)), "a list is not told to everybody");
+
+    // And it is still followed, with the list.
+    stand.write("a/more", &[4; 100_000]);
+    let more = running.after(Some(first)).await;
+    let root = stand.store.root(more).unwrap().unwrap();
+    assert_eq!(root.allow, Some(vec!["nas".into()]));
     running.end().await;
 }
