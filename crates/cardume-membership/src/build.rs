@@ -1,5 +1,5 @@
 //! From configuration to a gate, and what goes with it.
-use std::{collections::HashSet, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 use cardume_access::Roll;
 use cardume_behaviour::Onlooking;
@@ -77,8 +77,8 @@ impl Config {
     /// Builds the gate, the behaviour for the swarm, the handle for everybody else, and the server, of which there
     /// is none unless `access` is `certified`. Reads files: it blocks.
     ///
-    /// `certificate_file` must be a path by now. `listed` are the peers that configuration names; what certificates
-    /// grant is entered in `roll`; `known` is the file to keep revocations in.
+    /// `certificate_file` must be a path by now. `roll` says which peers configuration names, and what certificates
+    /// grant is entered there; `known` is the file to keep revocations in.
     ///
     /// # Errors
     /// When the node could be let in nowhere: what [`check`](Self::check) finds, but for a certificate that has
@@ -86,13 +86,12 @@ impl Config {
     pub fn build(
         &self,
         local: PeerId,
-        listed: impl IntoIterator<Item = PeerId>,
         roll: Roll,
         known: PathBuf,
     ) -> Result<(Gate, Option<Behaviour>, Handle, Option<Server>), BuildError> {
         let rule = match self.access {
             Access::Open => Rule::Open,
-            Access::Listed => Rule::Listed(HashSet::from_iter(listed)),
+            Access::Listed => Rule::Listed(roll),
             Access::Certified => return self.build_certified(local, roll, known),
         };
         let gate = Gate::new(rule);

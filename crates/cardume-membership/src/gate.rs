@@ -1,6 +1,5 @@
 //! What every connection passes before the swarm sees it.
 use std::{
-    collections::HashSet,
     io,
     net::IpAddr,
     sync::{
@@ -10,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cardume_access::Roll;
 use libp2p_core::{ConnectedPoint, Transport as _, muxing::StreamMuxerBox, transport::Boxed};
 use libp2p_identity::PeerId;
 
@@ -120,7 +120,8 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) enum Rule {
     Open,
-    Listed(HashSet<PeerId>),
+    /// Those that configuration names.
+    Listed(Roll),
     Certified(Arc<Members>),
 }
 
@@ -169,7 +170,7 @@ impl Gate {
     ) -> Result<(PeerId, StreamMuxerBox), Refused> {
         let passed = match &self.0.rule {
             Rule::Open => Ok(()),
-            Rule::Listed(listed) if listed.contains(&peer) => Ok(()),
+            Rule::Listed(roll) if roll.names().name(&peer).is_some() => Ok(()),
             Rule::Listed(_) => Err(Refused::NotListed(peer)),
             Rule::Certified(members) => {
                 let role = handshake::role(&point);

@@ -113,7 +113,7 @@ impl Member {
         let peer = papers.key.public().to_peer_id();
         let roll = Roll::default();
         let known = papers.home.path().join("known");
-        let built = papers.config().build(peer, [], roll.clone(), known).unwrap();
+        let built = papers.config().build(peer, roll.clone(), known).unwrap();
         let (gate, behaviour, handle, server) = built;
         let timeouts = Timeouts {
             dial: GUARD,

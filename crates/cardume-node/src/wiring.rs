@@ -69,10 +69,9 @@ pub(crate) fn wire(
             key: "connect",
             reason: error.to_string(),
         })?;
-    let listed = config.peer.values().map(|peer| peer.id);
     let built = config
         .network
-        .build(local, listed, roll.clone(), home.join("revocations"));
+        .build(local, roll.clone(), home.join("revocations"));
     let (gate, members, membership, membership_server) = built.map_err(|error| StartError::Config {
         key: error.key(),
         reason: format!("{error}; {}", error.remedy()),
@@ -205,7 +204,6 @@ fn bad_authorities(error: cardume_origin::BuildError) -> StartError {
     }
 }
 
-/// Builds what keeps `[share.*]` shared; roots come and go on the DHT as they do on the disk.
 /// Builds what keeps channels; their keys lie beside the node's own.
 fn channels(
     config: &Config,
