@@ -9,7 +9,7 @@ use libp2p_identity::PeerId;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    scrape::Port,
+    scrape::{Metrics, Port},
     server::Server,
     socket::{BindError, Socket},
 };
@@ -25,10 +25,6 @@ pub struct Config {
     pub listen: Option<String>,
     /// Name or number of the group whose members may use the socket as operators.
     pub group: Option<String>,
-    /// IP address and port where `/metrics`, `/livez` and `/readyz`, and nothing else, are served over HTTP to everybody
-    /// who gets there; nowhere, if not set.
-    #[schemars(with = "Option<String>")]
-    pub metrics: Option<SocketAddr>,
 }
 
 /// What the API tells of the node that does not change while it runs.
@@ -109,8 +105,8 @@ pub enum BuildError {
         "control.group: there is no group {0:?} in /etc/group; make it with groupadd, or give its number if it is defined elsewhere"
     )]
     Group(String),
-    /// Nothing can be served at `control.metrics`.
-    #[error("control.metrics: cannot listen at {address}: {source}")]
+    /// Nothing can be served at `metrics.listen`.
+    #[error("metrics.listen: cannot listen at {address}: {source}")]
     Metrics {
         /// Where.
         address: SocketAddr,
@@ -147,7 +143,7 @@ impl Config {
 
     /// Makes the socket, at `socket_default` unless configured, and the server of the API behind it.
     ///
-    /// A socket that was `inherited` is taken as it is: whoever made it says who may connect, and removes it.
+    /// Where `metrics` says so, numbers are served over TCP as well. A socket that was `inherited` is taken as it is: whoever made it says who may connect, and removes it.
     ///
     /// Callers may connect from now on; they are answered while [`Server::run`] runs. Must be called in a tokio
     /// runtime.
@@ -158,11 +154,12 @@ impl Config {
         &self,
         socket_default: PathBuf,
         inherited: Option<std::os::unix::net::UnixListener>,
+        metrics: &Metrics,
         node: NodeInfo,
         handles: Handles,
     ) -> Result<Server, BuildError> {
         let path = self.socket()?.unwrap_or(socket_default);
-        let port = self.metrics.map(Port::bind).transpose()?;
+        let port = metrics.listen.map(Port::bind).transpose()?;
         if let Some(listener) = inherited {
             let (socket, grouped) = Socket::inherit(listener, path)?;
             return Ok(Server::new(socket, port, grouped, node, handles));

@@ -1,7 +1,7 @@
 //! The control API served on a local socket.
 //!
-//! Does no work of its own: every answer comes from a handle of the node. Is never reached over the network: it
-//! listens on a unix socket, and who may do what follows from who connected.
+//! Does no work of its own: every answer comes from a handle of the node. Is never reached over the network, but
+//! for its numbers where `[metrics]` says so: it listens on a unix socket, and who may do what follows from who connected.
 //!
 //! # Invariants
 //!
@@ -28,6 +28,7 @@ pub use self::{
     config::{BuildError, Config, Handles, NodeInfo},
     configuration::{Asked, Configuration, Wish},
     routes::openapi,
+    scrape::Metrics,
     server::Server,
     socket::BindError,
 };

@@ -15,6 +15,18 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::{config::BuildError, problem::Refused, routes};
 
+/// `[metrics]`: where Prometheus may ask.
+#[derive(
+    Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// IP address and port where `/metrics`, `/livez` and `/readyz`, and nothing else, are served over HTTP to everybody
+    /// who gets there; nowhere, if not set.
+    #[schemars(with = "Option<String>")]
+    pub listen: Option<SocketAddr>,
+}
+
 /// A port that listens.
 #[derive(Debug)]
 pub(crate) struct Port(TcpListener);
@@ -74,18 +86,18 @@ mod tests {
             names_this_host(&HeaderMap::from_iter([(header::HOST, value)]))
         };
         for host in [
-            "127.0.0.1:9411",
+            "127.0.0.1:9464",
             "127.0.0.1",
-            "[::1]:9411",
+            "[::1]:9464",
             "[::1]",
             "localhost",
-            "localhost:9411",
+            "localhost:9464",
         ] {
             assert!(named(host), "{host}");
         }
         for host in [
             "evil.example",
-            "evil.example:9411",
+            "evil.example:9464",
             "localhost.evil.example",
             "127.0.0.1.evil.example",
         ] {

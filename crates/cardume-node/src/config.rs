@@ -57,6 +57,8 @@ pub struct Config {
     pub follow: BTreeMap<String, cardume_channel::Follow>,
     /// The control API.
     pub control: cardume_control::Config,
+    /// Where Prometheus may ask.
+    pub metrics: cardume_control::Metrics,
     /// How it stops.
     pub shutdown: Shutdown,
 }

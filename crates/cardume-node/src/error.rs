@@ -90,6 +90,7 @@ impl StartError {
                 BuildError::Group(_)
                 | BuildError::Bind(BindError::NotGiven { .. } | BindError::Unreachable { .. }),
             ) => Some("control.group"),
+            Self::Control(BuildError::Metrics { .. }) => Some("metrics.listen"),
             Self::Control(_) => Some("control.listen"),
             _ => None,
         }

@@ -295,5 +295,7 @@ pub(crate) fn control(
             .collect(),
     };
     let path = home.join("cardume.sock");
-    Ok(config.control.build(path, inherited, node, handles)?)
+    Ok(config
+        .control
+        .build(path, inherited, &config.metrics, node, handles)?)
 }

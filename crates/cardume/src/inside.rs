@@ -118,7 +118,7 @@ fn configured(mut config: Config, data_dir: PathBuf, socket: &Path) -> Config {
     config.node.data_dir = Some(data_dir);
     config.control.listen = Some(format!("unix:{}", socket.display()));
     config.control.group = None;
-    config.control.metrics = None;
+    config.metrics.listen = None;
     config.identity.key_file = None;
     config.listen.addresses = config.listen.addresses.iter().map(with_free_port).collect();
     config.listen.announce.clear();

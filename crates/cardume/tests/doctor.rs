@@ -122,6 +122,26 @@ fn the_doctor_names_the_cause_on_a_node_that_does_not_run() -> anyhow::Result<()
     let found = examine(&home, &["--set", &listen])?;
     ensure!(only_wrong(&found, "ports")?.contains("in use"), "{found}");
 
+    let address = taken.local_addr()?;
+    let found = examine(
+        &home,
+        &[&free[..], &["--set", &format!("metrics.listen={address}")]].concat(),
+    )?;
+    let what = only_wrong(&found, "ports")?;
+    ensure!(
+        what.contains(&format!("tcp port {} is in use", address.port())),
+        "{found}"
+    );
+    ensure!(found.to_string().contains("change metrics.listen"), "{found}");
+    let open = examine(
+        &home,
+        &[&free[..], &["--set", "metrics.listen=0.0.0.0:0"]].concat(),
+    )?;
+    ensure!(
+        self::found(&open, "metrics", "note")?.contains("everybody"),
+        "{open}"
+    );
+
     let nobody = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
     let bootstrap = format!(r#"connect.bootstrap=["/ip4/127.0.0.1/tcp/1/p2p/{nobody}"]"#);
     let found = examine(&home, &[&free[..], &["--set", &bootstrap]].concat())?;

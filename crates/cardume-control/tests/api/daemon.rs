@@ -2,7 +2,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use cardume_api::{Client, Problem};
-use cardume_control::{Config, Handles, NodeInfo};
+use cardume_control::{Config, Handles, Metrics, NodeInfo};
 use cardume_store::Store;
 use libp2p_identity::Keypair;
 use tempfile::TempDir;
@@ -130,12 +130,11 @@ impl Daemon {
             configuration,
             stop: stop.clone(),
         };
-        let config = Config {
-            metrics: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
-            ..Config::default()
+        let metrics = Metrics {
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         };
-        let server = config
-            .build(home.join("run/c.sock"), None, node, handles)
+        let server = Config::default()
+            .build(home.join("run/c.sock"), None, &metrics, node, handles)
             .unwrap();
         let socket = server.socket().to_owned();
         let metrics = server.metrics().unwrap();

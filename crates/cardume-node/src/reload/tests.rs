@@ -127,6 +127,11 @@ fn changed() -> Vec<(Value, &'static str, Applies)> {
         (json!({"store": {"in_place": false}}), "store.in_place", Restart),
         (json!({"share": {"a": {"path": "/a"}}}), "share.a.path", Restart),
         (json!({"control": {"group": "a"}}), "control.group", Restart),
+        (
+            json!({"metrics": {"listen": "127.0.0.1:9464"}}),
+            "metrics.listen",
+            Restart,
+        ),
         (json!({"shutdown": {"grace": "7s"}}), "shutdown.grace", Restart),
     ]
 }

@@ -1,7 +1,10 @@
 //! Checks that no single key can fail alone.
 mod topics;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use cardume_access::Names;
 use cardume_membership::Authority;
@@ -166,6 +169,29 @@ fn addresses(config: &Config, found: &mut Findings) {
                 &["listen", "addresses"],
                 format!("{address}: something listens on that port already"),
                 None,
+            );
+        }
+    }
+    if let Some(metrics) = config.metrics.listen.filter(|metrics| metrics.port() != 0) {
+        let overlaps = |ip: IpAddr| {
+            ip.is_ipv4() == metrics.is_ipv4()
+                && (ip == metrics.ip() || ip.is_unspecified() || metrics.ip().is_unspecified())
+        };
+        let taken = config.listen.addresses.iter().any(|address| {
+            let mut parts = address.iter();
+            let ip = match parts.next() {
+                Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
+                Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
+                _ => return false,
+            };
+            parts.next() == Some(Protocol::Tcp(metrics.port())) && overlaps(ip)
+        });
+        if taken {
+            let reason = format!("listen.addresses has TCP port {} already", metrics.port());
+            found.add(
+                &["metrics", "listen"],
+                reason,
+                Some("for example \"127.0.0.1:9464\""),
             );
         }
     }

@@ -560,6 +560,7 @@ fn the_example_is_the_default_both_as_it_is_and_with_every_key_taken_in() {
     config.identity = default.identity.clone();
     config.store = default.store.clone();
     config.control = default.control.clone();
+    config.metrics = default.metrics.clone();
     config.origin.ca_file = None;
     config.kad.allow = None;
     config.nat.relay_limits.allow = None;

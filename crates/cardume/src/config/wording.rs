@@ -34,7 +34,7 @@ pub(super) fn reword(message: &str, path: &[String]) -> Wording {
     }
 }
 
-/// What a multiaddr or a peer id that cannot be read is told as: their crates speak of their own insides.
+/// What an address or a peer id that cannot be read is told as: their crates speak of their own insides.
 fn address_or_id(message: &str) -> Option<Wording> {
     let (noun, why, hint) = if let Some(why) = message.strip_prefix("failed to parse: ") {
         let why = match why {
@@ -48,6 +48,11 @@ fn address_or_id(message: &str) -> Option<Wording> {
     } else if message == "invalid multiaddr" || message == "invalid multiaddress" {
         let hint = "write it like /ip4/192.0.2.1/udp/4011/quic-v1, with /p2p/PEER_ID behind it where a peer is named";
         ("multiaddr", "it does not begin with /ip4, /ip6 or /dns", hint)
+    } else if message == "invalid socket address syntax" {
+        return Some(Wording {
+            reason: "no IP address and port".into(),
+            hint: Some("write it like 127.0.0.1:9464 or [::1]:9464".into()),
+        });
     } else if message.starts_with("invalid multihash") || message.starts_with("base-58 decode error") {
         (
             "peer id",

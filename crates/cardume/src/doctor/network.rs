@@ -7,8 +7,11 @@ use std::{
 use cardume_api::{Mapping, Nat, Reachable, RelayState, Rendezvous, RendezvousPoint, RendezvousState};
 use multiaddr::{Multiaddr, Protocol};
 
-use super::{Daemon, Finding, Patient};
+use super::{Daemon, Finding, Patient, State};
 use crate::text::{clean, count};
+
+/// The key that names most of them.
+const ADDRESSES: &str = "listen.addresses";
 
 /// A port that the node listens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +54,8 @@ pub(super) fn look(patient: &Patient) -> Vec<Finding> {
         Some(daemon) => listened(patient, daemon),
         None => free(patient),
     };
-    if findings.is_empty() {
+    findings.extend(metrics(patient));
+    if findings.iter().all(|found| found.state != State::Wrong) {
         findings.push(Finding::ok(
             "ports",
             "each port that the node listens on is its own",
@@ -68,51 +72,66 @@ fn listened(patient: &Patient, daemon: &Daemon) -> Vec<Finding> {
     let lacks = |port: &Port| !has.iter().any(|own| same(own, port)) && (port.ip.is_ipv4() || has_ipv6());
     let lacking = configured(patient).filter(lacks);
     lacking
-        .map(|port| in_use(&port, "the daemon does not listen on it"))
+        .map(|port| in_use(&port, "the daemon does not listen on it", ADDRESSES))
         .collect()
 }
 
 /// Whether a daemon that is started now would have every port.
 fn free(patient: &Patient) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for port in configured(patient) {
-        let address = SocketAddr::new(port.ip, port.number);
-        let bound = if port.udp {
-            UdpSocket::bind(address).map(drop)
-        } else {
-            TcpListener::bind(address).map(drop)
-        };
-        match bound {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                findings.push(in_use(&port, "another program has it"));
-            }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let remedy = "use a port of 1024 or more, or give the service AmbientCapabilities=CAP_NET_BIND_SERVICE";
-                findings.push(Finding::wrong(
-                    "ports",
-                    format!("{}: {error}", port.name()),
-                    remedy,
-                ));
-            }
-            Err(_) if port.ip.is_ipv6() && !has_ipv6() => {}
-            Err(error) => {
-                let what = format!("{} at {}: {error}", port.name(), port.ip);
-                findings.push(Finding::wrong(
-                    "ports",
-                    what,
-                    "change listen.addresses to addresses of this host",
-                ));
-            }
-        }
-    }
-    findings
+    let ports = configured(patient);
+    // A host without IPv6 has no addresses of it to listen on.
+    ports
+        .filter_map(|port| taken(&port, ADDRESSES).filter(|_| port.ip.is_ipv4() || has_ipv6()))
+        .collect()
 }
 
-fn in_use(port: &Port, what: &str) -> Finding {
+/// Why nothing can listen on a port that `key` names, if nothing can.
+fn taken(port: &Port, key: &str) -> Option<Finding> {
+    let address = SocketAddr::new(port.ip, port.number);
+    let bound = if port.udp {
+        UdpSocket::bind(address).map(drop)
+    } else {
+        TcpListener::bind(address).map(drop)
+    };
+    let error = bound.err()?;
+    Some(match error.kind() {
+        io::ErrorKind::AddrInUse => in_use(port, "another program has it", key),
+        io::ErrorKind::PermissionDenied => {
+            let remedy =
+                "use a port of 1024 or more, or give the service AmbientCapabilities=CAP_NET_BIND_SERVICE";
+            Finding::wrong("ports", format!("{}: {error}", port.name()), remedy)
+        }
+        _ => {
+            let what = format!("{} at {}: {error}", port.name(), port.ip);
+            Finding::wrong("ports", what, format!("have {key} name an address of this host"))
+        }
+    })
+}
+
+/// Whether numbers can be served where they are to be, and who reads them there.
+fn metrics(patient: &Patient) -> Option<Finding> {
+    let address = patient.config.metrics.listen?;
+    let port = Port {
+        ip: address.ip(),
+        number: address.port(),
+        udp: false,
+    };
+    // A daemon that runs has it: it does not start without.
+    let wrong = match patient.daemon {
+        None => taken(&port, "metrics.listen"),
+        Some(_) => None,
+    };
+    let open = || {
+        let what = format!("everybody who gets to {address} may read them: there is no password");
+        (!address.ip().is_loopback()).then(|| Finding::note("metrics", what))
+    };
+    wrong.or_else(open)
+}
+
+fn in_use(port: &Port, what: &str, key: &str) -> Finding {
     let flag = if port.udp { 'u' } else { 't' };
     let remedy = format!(
-        "`ss -{flag}lpn sport = :{}` names the program; stop it, or change listen.addresses",
+        "`ss -{flag}lpn sport = :{}` names the program; stop it, or change {key}",
         port.number
     );
     Finding::wrong("ports", format!("{} is in use: {what}", port.name()), remedy)
