@@ -7,17 +7,15 @@ use std::{
 
 use cardume_units::Duration;
 use redb::Database;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 
 use crate::{
     ChannelError, Counts, Handle, Id, Server,
-    keys::{KeyFiles, Keys},
+    keys::{KeyFiles, Keys, check_name},
+    server::{OWN_POLL, Polls},
     shelf::Shelf,
     table::Table,
 };
-
-/// New channels that may wait for the server.
-const CREATED: usize = 16;
 
 /// A directory or file that is published whenever it has changed, under the channel of the same name.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -110,6 +108,66 @@ pub fn share_name(publish: &str) -> String {
     format!("publish.{publish}")
 }
 
+impl Shelf {
+    /// Makes the keys that `publish` needs, takes up the channels that `follow` needs, and says how often the network is
+    /// to be asked about each channel.
+    fn configure(
+        &self,
+        publish: &BTreeMap<String, Publish>,
+        follow: &BTreeMap<String, Follow>,
+    ) -> Result<Polls, ChannelError> {
+        publish.keys().try_for_each(|name| check_name(name))?;
+        let mut polls = Polls::new();
+        for follow in follow.values() {
+            let new = follow.poll.get();
+            let poll = polls.entry(follow.channel).or_insert(new);
+            *poll = new.min(*poll);
+            self.take_up(follow.channel)?;
+        }
+        for name in publish.keys() {
+            if self.named(name).is_none() {
+                let id = self.create(name)?;
+                tracing::info!(channel = %id, name, "a channel was made, as it is to be published");
+            }
+        }
+        for id in self.own() {
+            let poll = polls.entry(id).or_insert(OWN_POLL);
+            *poll = OWN_POLL.min(*poll);
+        }
+        Ok(polls)
+    }
+}
+
+impl Handle {
+    /// Keeps other channels from now on: makes the keys that are to be published with, and looks after those that are
+    /// followed. Channels whose keys are here are kept always.
+    ///
+    /// # Errors
+    /// What the disk says, and a name of `publish` that no channel can have; no channel is kept otherwise than before
+    /// then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may or may not have done it.
+    pub async fn configure(
+        &self,
+        publish: BTreeMap<String, Publish>,
+        follow: BTreeMap<String, Follow>,
+    ) -> Result<(), ChannelError> {
+        let polls = self
+            .on_disk(move |shelf| shelf.configure(&publish, &follow))
+            .await?;
+        // One may have been made meanwhile.
+        let own = self.shelf.own();
+        self.polls.send_modify(|kept| {
+            *kept = polls;
+            for id in own {
+                kept.entry(id).or_insert(OWN_POLL);
+            }
+        });
+        Ok(())
+    }
+}
+
 /// Why channels cannot be kept.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -132,36 +190,21 @@ pub fn build(
     topics: cardume_gossipsub::Handle,
     counts: Counts,
 ) -> Result<(Handle, Server), BuildError> {
-    let mut polls = BTreeMap::new();
-    for follow in follow.values() {
-        let new = follow.poll.get();
-        polls
-            .entry(follow.channel)
-            .and_modify(|poll: &mut std::time::Duration| *poll = new.min(*poll))
-            .or_insert(new);
-    }
     let table = Table::open(database).map_err(ChannelError::from)?;
     let keys = Keys::new(directory.to_owned(), files);
-    let shelf = Shelf::open(table, keys, polls.keys().copied(), counts)?;
-    for name in publish.keys() {
-        if shelf.named(name).is_none() {
-            let id = shelf.create(name)?;
-            tracing::info!(channel = %id, name, "a channel was made, as it is to be published");
-        }
-    }
-    let shelf = Arc::new(shelf);
-    let (sender, created) = mpsc::channel(CREATED);
+    let shelf = Arc::new(Shelf::open(table, keys, counts)?);
+    let polls = shelf.configure(publish, follow)?;
+    let (polls, polled) = watch::channel(polls);
     let handle = Handle {
         shelf: shelf.clone(),
         kad: kad.clone(),
-        created: sender,
+        polls,
     };
     let server = Server {
         shelf,
         kad,
         topics,
-        created,
-        polls,
+        polls: polled,
     };
     Ok((handle, server))
 }

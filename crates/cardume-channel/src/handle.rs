@@ -3,9 +3,13 @@ use std::{sync::Arc, time::Duration};
 
 use cardume_content::Cid;
 use cardume_kad::KadError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-use crate::{Counts, Id, NoteError, Record, record_key, shelf::Shelf};
+use crate::{
+    Counts, Id, NoteError, Record, record_key,
+    server::{OWN_POLL, Polls},
+    shelf::Shelf,
+};
 
 /// How long the first record of a key waits for what the network knows of it: a node whose state was lost must not
 /// count from 1 again.
@@ -17,7 +21,7 @@ pub struct Handle {
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) kad: cardume_kad::Handle,
     /// Tells the server of channels that are new.
-    pub(crate) created: mpsc::Sender<Id>,
+    pub(crate) polls: watch::Sender<Polls>,
 }
 
 /// What is known of a channel.
@@ -82,8 +86,9 @@ impl Handle {
     /// Dropping the future may or may not have made it.
     pub async fn create(&self, name: String) -> Result<Id, ChannelError> {
         let id = self.on_disk(move |shelf| shelf.create(&name)).await?;
-        // Fails only when the node is stopping.
-        let _ = self.created.send(id).await;
+        self.polls.send_modify(|polls| {
+            polls.entry(id).or_insert(OWN_POLL);
+        });
         Ok(id)
     }
 
@@ -220,7 +225,7 @@ impl Handle {
         self.shelf.counts.clone()
     }
 
-    async fn on_disk<T: Send + 'static>(
+    pub(crate) async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Shelf) -> Result<T, ChannelError> + Send + 'static,
     ) -> Result<T, ChannelError> {

@@ -2,9 +2,13 @@
 use std::{collections::BTreeMap, hash::BuildHasher, sync::Arc, time::Duration};
 
 use cardume_kad::KadError;
-use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use cardume_roster::Work;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{Notify, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -15,7 +19,7 @@ use crate::{
 };
 
 /// Time between two lookups of a channel of our own: somebody else may have its key.
-const OWN_POLL: Duration = Duration::from_secs(600);
+pub(crate) const OWN_POLL: Duration = Duration::from_secs(600);
 /// Pause after a lookup that found nothing; doubled up to the time between two lookups.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause before a record that nobody took is put again.
@@ -30,10 +34,11 @@ pub struct Server {
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) kad: cardume_kad::Handle,
     pub(crate) topics: cardume_gossipsub::Handle,
-    pub(crate) created: mpsc::Receiver<Id>,
-    /// Time between two lookups of each channel that is followed.
-    pub(crate) polls: BTreeMap<Id, Duration>,
+    pub(crate) polls: watch::Receiver<Polls>,
 }
+
+/// The channels to keep, with the time between two lookups of each.
+pub(crate) type Polls = BTreeMap<Id, Duration>;
 
 impl Server {
     /// Runs until `stop`.
@@ -41,50 +46,28 @@ impl Server {
     /// # Cancel safety
     /// Everything that was answered is on the disk.
     pub async fn run(self, stop: CancellationToken) {
-        let Self {
-            shelf,
-            kad,
-            topics,
-            mut created,
-            mut polls,
-        } = self;
-        for (id, name, _) in shelf.list() {
-            let poll = polls.entry(id).or_insert(OWN_POLL);
-            *poll = if name.is_some() {
-                OWN_POLL.min(*poll)
-            } else {
-                *poll
-            };
-        }
-        let keep = |id, poll| keep(Arc::clone(&shelf), kad.clone(), topics.clone(), id, poll);
-        let mut all: FuturesUnordered<BoxFuture<'static, ()>> =
-            polls.into_iter().map(|(id, poll)| keep(id, poll)).collect();
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                Some(id) = created.recv() => all.push(keep(id, OWN_POLL)),
-                Some(()) = all.next() => {}
-            }
-        }
+        cardume_roster::keep(self.polls.clone(), self, stop).await;
     }
 }
 
-/// Keeps one channel, for ever; ends when there is neither DHT nor topics.
-fn keep(
-    shelf: Arc<Shelf>,
-    kad: cardume_kad::Handle,
-    topics: cardume_gossipsub::Handle,
-    id: Id,
-    poll: Duration,
-) -> BoxFuture<'static, ()> {
-    Box::pin(async move {
-        let missing = Notify::new();
-        tokio::join!(
-            look(&shelf, &kad, id, poll, &missing),
-            put(&shelf, &kad, id, &missing),
-            gossip::run(&shelf, &topics, id),
-        );
-    })
+impl Work<Id, Duration> for Server {
+    fn run(&self, id: Id, poll: Duration, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        let (shelf, kad, topics) = (self.shelf.clone(), self.kad.clone(), self.topics.clone());
+        let keeping = async move {
+            let missing = Notify::new();
+            tokio::join!(
+                look(&shelf, &kad, id, poll, &missing),
+                put(&shelf, &kad, id, &missing),
+                gossip::run(&shelf, &topics, id),
+            );
+        };
+        stop.run_until_cancelled_owned(keeping).map(drop).boxed()
+    }
+
+    fn gone(&self, id: Id) -> BoxFuture<'static, ()> {
+        self.shelf.put_down(id);
+        ready(()).boxed()
+    }
 }
 
 /// Looks for a newer record again and again; says through `missing` when the network knows less than we do.

@@ -37,35 +37,45 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
-    /// Reads what an earlier run has kept, of our own channels and of those in `followed`.
-    pub(crate) fn open(
-        table: Table,
-        keys: Keys,
-        followed: impl IntoIterator<Item = Id>,
-        counts: Counts,
-    ) -> Result<Self, ChannelError> {
+    /// Reads what an earlier run has kept of our own channels.
+    pub(crate) fn open(table: Table, keys: Keys, counts: Counts) -> Result<Self, ChannelError> {
         let own = keys
             .load()
             .map_err(|error| ChannelError::Failed(format!("the keys of channels cannot be read: {error}")))?;
-        let mut channels = BTreeMap::new();
-        let ids: Vec<Id> = own
-            .values()
-            .map(|key| Id::of(&key.public()))
-            .chain(followed)
-            .collect();
-        for id in ids {
-            let newest = table.records(id)?.into_iter().max_by(Record::compare);
-            channels.insert(id, Entry::new(newest, false));
-        }
-        Ok(Self {
+        let shelf = Self {
             table,
             keys,
             own: own.into(),
-            channels: channels.into(),
+            channels: Mutex::default(),
             writing: Mutex::default(),
             decided: watch::Sender::new(()),
             counts,
-        })
+        };
+        shelf.own().into_iter().try_for_each(|id| shelf.take_up(id))?;
+        Ok(shelf)
+    }
+
+    /// Keeps the records of a channel from now on, and those that an earlier run has kept.
+    pub(crate) fn take_up(&self, id: Id) -> Result<(), ChannelError> {
+        let _writing = lock(&self.writing);
+        if self.newest(id).is_none() {
+            let newest = self.table.records(id)?.into_iter().max_by(Record::compare);
+            self.channels().insert(id, Entry::new(newest, false));
+        }
+        Ok(())
+    }
+
+    /// Keeps the records of a channel no longer, unless its key is here. What is on the disk stays.
+    pub(crate) fn put_down(&self, id: Id) {
+        if !self.is_own(id) {
+            self.channels().remove(&id);
+        }
+    }
+
+    /// The channels whose keys are here.
+    pub(crate) fn own(&self) -> Vec<Id> {
+        let keys = lock(&self.own);
+        keys.values().map(|key| Id::of(&key.public())).collect()
     }
 
     fn channels(&self) -> MutexGuard<'_, BTreeMap<Id, Entry>> {
@@ -274,13 +284,9 @@ mod tests {
         };
         let database = Arc::new(redb::Database::create(dir.join("db")).unwrap());
         let keys = Keys::new(dir.join("channels"), files);
-        Shelf::open(
-            Table::open(database).unwrap(),
-            keys,
-            followed.iter().copied(),
-            Counts::default(),
-        )
-        .unwrap()
+        let shelf = Shelf::open(Table::open(database).unwrap(), keys, Counts::default()).unwrap();
+        followed.iter().for_each(|id| shelf.take_up(*id).unwrap());
+        shelf
     }
 
     fn cid(text: &str) -> Cid {

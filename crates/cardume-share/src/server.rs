@@ -5,8 +5,9 @@ use std::{
 };
 
 use cardume_content::Cid;
+use cardume_roster::Work;
 use cardume_store::{Mode, Root, Store, WriteError};
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures::{FutureExt, future::BoxFuture};
 use redb::Database;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -58,7 +59,10 @@ impl Server {
         database: Arc<Database>,
         tell: Tell,
     ) -> (Handle, Self) {
-        let (states, follow) = watch::channel(state::enter(&BTreeMap::new(), &wanted));
+        let states = wanted
+            .iter()
+            .map(|(name, config)| (name.clone(), state::begin(None, config)));
+        let (states, follow) = watch::channel(states.collect());
         let (wishes, wanted) = watch::channel(wanted);
         let all = All {
             store,
@@ -80,7 +84,7 @@ impl Server {
     /// What fails is logged and told in its [`State`], and tried again; the other shares go on.
     pub async fn run(self, stop: CancellationToken) {
         let all = self.all;
-        on_disk(&all, All::begin).await;
+        on_disk(all.clone(), All::begin).await;
         let trees = all.trees.clone();
         // What is found changed when somebody asks for it is off the air already, and is taken in anew.
         all.store.on_changed(move |changed| {
@@ -88,64 +92,30 @@ impl Server {
                 .values()
                 .for_each(|tree| tree.find(&changed.path))
         });
-        let mut wanted = all.wanted.clone();
-        let mut following = Following::default();
-        loop {
-            if !stop.is_cancelled() {
-                let now = wanted.borrow_and_update().clone();
-                all.states.send_if_modified(|states| {
-                    let entered = state::enter(states, &now);
-                    let is_other = *states != entered;
-                    *states = entered;
-                    is_other
-                });
-                following.turn_to(&now, &all, &stop);
-            } else if following.ended.is_empty() {
-                return;
-            }
-            tokio::select! {
-                Some(name) = following.ended.next() => {
-                    following.running.remove(&name);
-                    trees_of(&all.trees).remove(&name);
-                    if !all.wanted.borrow().contains_key(&name) {
-                        on_disk(&all, move |all| all.give_up(&name)).await;
-                    }
-                }
-                Ok(()) = wanted.changed() => {}
-                () = stop.cancelled(), if !stop.is_cancelled() => {}
-            }
-        }
+        cardume_roster::keep(all.wanted.clone(), Following(all), stop).await;
     }
 }
 
 /// The shares that are followed.
-#[derive(Default)]
-struct Following {
-    running: BTreeMap<String, (Config, CancellationToken)>,
-    /// Each says its name when it has ended.
-    ended: FuturesUnordered<BoxFuture<'static, String>>,
-}
+struct Following(Arc<All>);
 
-impl Following {
-    /// Begins to follow what is new in `wanted`, and has those end that are no longer there, or otherwise: these begin
-    /// anew when they have ended.
-    fn turn_to(&mut self, wanted: &Wanted, all: &Arc<All>, stop: &CancellationToken) {
-        for (name, (config, stop)) in &self.running {
-            if wanted.get(name) != Some(config) {
-                stop.cancel();
-            }
-        }
-        for (name, config) in wanted {
-            if self.running.contains_key(name) {
-                continue;
-            }
-            let stop = stop.child_token();
-            let follower = Follower::new(name.clone(), config.clone(), all.clone());
-            trees_of(&all.trees).insert(name.clone(), follower.tree.clone());
-            self.running.insert(name.clone(), (config.clone(), stop.clone()));
-            let name = name.clone();
-            self.ended.push(follower.run(stop).map(|()| name).boxed());
-        }
+impl Work<String, Config> for Following {
+    fn run(&self, name: String, config: Config, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        let all = self.0.clone();
+        all.states.send_modify(|states| {
+            let state = state::begin(states.get(&name), &config);
+            states.insert(name.clone(), state);
+        });
+        let follower = Follower::new(name.clone(), config, all.clone());
+        trees_of(&all.trees).insert(name.clone(), follower.tree.clone());
+        let run = follower.run(stop);
+        let ended = move |()| drop(trees_of(&all.trees).remove(&name));
+        run.map(ended).boxed()
+    }
+
+    fn gone(&self, name: String) -> BoxFuture<'static, ()> {
+        self.0.states.send_modify(|states| drop(states.remove(&name)));
+        on_disk(self.0.clone(), move |all| all.give_up(&name)).boxed()
     }
 }
 
@@ -153,8 +123,7 @@ fn trees_of(trees: &Trees) -> MutexGuard<'_, BTreeMap<String, Arc<Tree>>> {
     trees.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn on_disk(all: &Arc<All>, work: impl FnOnce(&All) + Send + 'static) {
-    let all = all.clone();
+async fn on_disk(all: Arc<All>, work: impl FnOnce(&All) + Send + 'static) {
     if let Err(error) = tokio::task::spawn_blocking(move || work(&all)).await {
         std::panic::resume_unwind(error.into_panic());
     }

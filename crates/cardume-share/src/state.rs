@@ -45,30 +45,23 @@ pub struct State {
 
 pub(crate) type States = BTreeMap<String, State>;
 
-/// The states of what is `wanted`: as they were, where there were any.
-pub(crate) fn enter(before: &States, wanted: &Wanted) -> States {
-    let state = |(name, config): (&String, &Config)| {
-        let waiting = State {
-            path: config.path.clone(),
-            phase: Phase::Waiting,
-            cid: None,
-            files: 0,
-            size: 0,
-            allow: config.allow.clone(),
-            last_change: None,
-            problem: None,
-        };
-        let known = before
-            .get(name)
-            .filter(|state| state.path == config.path)
-            .cloned();
-        let state = State {
-            allow: config.allow.clone(),
-            ..known.unwrap_or(waiting)
-        };
-        (name.clone(), state)
+/// How a share is that begins to be followed: as it was `before`, if that was at the same place.
+pub(crate) fn begin(before: Option<&State>, config: &Config) -> State {
+    let waiting = State {
+        path: config.path.clone(),
+        phase: Phase::Waiting,
+        cid: None,
+        files: 0,
+        size: 0,
+        allow: None,
+        last_change: None,
+        problem: None,
     };
-    wanted.iter().map(state).collect()
+    let before = before.filter(|state| state.path == config.path);
+    State {
+        allow: config.allow.clone(),
+        ..before.cloned().unwrap_or(waiting)
+    }
 }
 
 /// Tells how the shares are, and changes what is shared; cheap to clone.
