@@ -25,6 +25,11 @@ impl<Row: Clone> Board<Row> {
         self.0.send_modify(|rows| drop(rows.insert(name.to_owned(), row)));
     }
 
+    /// Takes the row of `name` down.
+    pub fn remove(&self, name: &str) {
+        self.0.send_modify(|rows| drop(rows.remove(name)));
+    }
+
     /// Changes the row of `name`, if there is one.
     pub fn change(&self, name: &str, change: impl FnOnce(&mut Row)) {
         self.0.send_if_modified(|rows| match rows.get_mut(name) {

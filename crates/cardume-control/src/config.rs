@@ -1,6 +1,5 @@
 //! `[control]`, and what the door is built from.
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -42,12 +41,6 @@ pub struct NodeInfo {
     pub network: String,
     /// Whether files are shared where they are, unless the caller says otherwise.
     pub in_place: bool,
-    /// Bytes of memory above which it takes no connections.
-    pub memory_ceiling: Option<u64>,
-    /// Names that configuration gives to peers.
-    pub peers: BTreeMap<PeerId, String>,
-    /// Paths that configuration shares: operators may hand in paths below them.
-    pub shares: Vec<PathBuf>,
 }
 
 /// The parts of the node that the API speaks for.

@@ -1,5 +1,8 @@
 //! The configuration that a node runs with, and the way to whoever can read it again.
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+};
 
 use cardume_api::{Code, ConfigStatus, Plan, Problem};
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +28,15 @@ pub struct Asked {
     pub reply: oneshot::Sender<Result<Plan, Problem>>,
 }
 
+/// What answers follow from the configuration, besides being shown it.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Bytes of memory above which the node takes no connections.
+    pub memory_ceiling: u64,
+    /// Paths that configuration shares: operators may hand in paths below them.
+    pub shares: Vec<PathBuf>,
+}
+
 /// The configuration as callers are told of it; cheap to clone. The node reads no files: what callers ask for comes out
 /// of the other end, for the program that knows them.
 #[derive(Debug, Clone)]
@@ -36,21 +48,22 @@ pub struct Configuration {
 #[derive(Debug)]
 struct Told {
     value: serde_json::Value,
+    facts: Facts,
     status: ConfigStatus,
 }
 
 impl Configuration {
     /// Begins with the configuration that the node was started with.
-    pub fn new(value: serde_json::Value) -> (Self, mpsc::Receiver<Asked>) {
+    pub fn new(value: serde_json::Value, facts: Facts) -> (Self, mpsc::Receiver<Asked>) {
         let (asks, asked) = mpsc::channel(WAITING);
         let status = ConfigStatus::default();
-        let told = Arc::new(RwLock::new(Told { value, status }));
+        let told = Arc::new(RwLock::new(Told { value, facts, status }));
         (Self { told, asks }, asked)
     }
 
     /// Tells from now on that the node runs with `value`, and how it stands with the files.
-    pub fn set(&self, value: serde_json::Value, status: ConfigStatus) {
-        *self.told.write().unwrap_or_else(PoisonError::into_inner) = Told { value, status };
+    pub fn set(&self, value: serde_json::Value, facts: Facts, status: ConfigStatus) {
+        *self.told.write().unwrap_or_else(PoisonError::into_inner) = Told { value, facts, status };
     }
 
     /// Tells from now on why the last reload changed nothing.
@@ -61,20 +74,21 @@ impl Configuration {
 
     /// The configuration that the node runs with.
     pub(crate) fn value(&self) -> serde_json::Value {
-        self.told
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .value
-            .clone()
+        self.told().value.clone()
+    }
+
+    /// What follows from it.
+    pub(crate) fn facts(&self) -> Facts {
+        self.told().facts.clone()
     }
 
     /// How it stands with the files.
     pub(crate) fn status(&self) -> ConfigStatus {
-        self.told
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .status
-            .clone()
+        self.told().status.clone()
+    }
+
+    fn told(&self) -> RwLockReadGuard<'_, Told> {
+        self.told.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks whoever knows the files.

@@ -26,7 +26,7 @@ mod socket;
 pub use self::{
     board::{Board, Follows, Wanted},
     config::{BuildError, Config, Handles, NodeInfo},
-    configuration::{Asked, Configuration, Wish},
+    configuration::{Asked, Configuration, Facts, Wish},
     routes::openapi,
     scrape::Metrics,
     server::Server,

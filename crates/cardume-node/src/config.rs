@@ -7,6 +7,8 @@ use libp2p::Multiaddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::StartError;
+
 /// Everything that one TOML file can say. An empty one is a working node on the local network.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -199,6 +201,37 @@ impl Config {
             .map(|(name, follow)| ("follow", name, &follow.allow));
         let all = shares.chain(fetches).chain(follows);
         all.filter_map(|(table, name, allow)| Some(([table, name.as_str(), "allow"], allow.as_deref()?)))
+    }
+
+    /// Everything that is shared: by `[share.*]`, and for a channel by `[publish.*]`.
+    pub fn shares(&self) -> BTreeMap<String, cardume_share::Config> {
+        let published = self.publish.iter().map(|(name, publish)| {
+            let share = cardume_share::Config {
+                settle: publish.settle,
+                ..cardume_share::Config::new(&publish.path)
+            };
+            (cardume_channel::share_name(name), share)
+        });
+        published.chain(self.share.clone()).collect()
+    }
+
+    /// Finds the first mistake that no key alone has: in names, in lists of them, in rates and topics.
+    pub(crate) fn check(&self) -> Result<Names, StartError> {
+        let bad = |key, reason| Err(StartError::Config { key, reason });
+        let names = match self.names() {
+            Ok(names) => names,
+            Err(error) => return bad("peer", error.to_string()),
+        };
+        for (path, allow) in self.allows() {
+            if let Err(error) = names.rules(allow) {
+                return bad("allow", format!("{}: {error}", path.join(".")));
+            }
+        }
+        crate::wanted::wants(&self.fetch)?;
+        if let Some(mistake) = self.rates.mistakes().into_iter().next() {
+            return bad("rates", format!("{} {}", mistake.path.join("."), mistake.reason));
+        }
+        Ok(names)
     }
 
     /// Every place that follows a channel: of `[follow.*]`, and of `[fetch.*]` that name one.

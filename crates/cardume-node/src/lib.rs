@@ -25,6 +25,7 @@ mod places;
 mod publish;
 pub mod reload;
 mod swarm;
+mod tables;
 mod tasks;
 mod topics;
 mod wanted;

@@ -3,7 +3,7 @@
 use std::{
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use cardume_access::Roll;
 use cardume_connect::Addresses;
 use cardume_store::Store;
 use libp2p::PeerId;
+use redb::Database;
 use tokio::{task::JoinHandle, time::timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,7 @@ use crate::{
     lock::Lock,
     places::Places,
     publish, reload, swarm,
+    tables::Tables,
     tasks::Tasks,
     topics,
     wanted::Fetches,
@@ -33,17 +35,20 @@ pub struct Node {
     socket: PathBuf,
     data_dir: PathBuf,
     grace: Duration,
-    roll: Roll,
-    connect: cardume_connect::Handle,
+    pub(crate) roll: Roll,
+    pub(crate) connect: cardume_connect::Handle,
+    pub(crate) membership: cardume_membership::Handle,
+    pub(crate) tables: Tables,
+    pub(crate) database: Arc<Database>,
     exchange: cardume_exchange::Handle,
     gossipsub: cardume_gossipsub::Handle,
     shares: cardume_share::Handle,
     pub(crate) rates: cardume_transfer::rates::Handle,
     /// The configuration that it runs with: what was reloaded is in it.
-    pub(crate) running: Mutex<Config>,
+    pub(crate) running: tokio::sync::Mutex<Config>,
     pub(crate) configuration: cardume_control::Configuration,
     pub(crate) asked: tokio::sync::Mutex<tokio::sync::mpsc::Receiver<cardume_control::Asked>>,
-    store: Store,
+    pub(crate) store: Store,
     tasks: Tasks,
     /// Cancelled when the node is to stop, by whomever.
     stop: CancellationToken,
@@ -107,7 +112,7 @@ impl Node {
             let config = config.clone();
             tokio::task::spawn_blocking(move || {
                 let home = Home::open(&config)?;
-                cardume_share::renew(&config.share, &home.store, &home.database)
+                cardume_share::renew(&config.shares(), &home.store, &home.database)
                     .map_err(|error| cardume_store::OpenError::Database(error.to_string()))?;
                 let wired = wiring::wire(&config, &home.key, &home.database, &home.path)?;
                 Ok::<_, StartError>((home, wired))
@@ -149,16 +154,18 @@ impl Node {
         let (shares, share_server) = wiring::shares(config, &home.store, &home.database, exchange.clone());
         let (topics, topic_server) =
             topics::deliveries(config, wired.gossipsub.clone(), &home.store, exchange.clone())?;
+        let tables = Tables::new(config, shares.clone(), wired.channels.clone())?;
         let wanted = cardume_control::Wanted::default();
         let follows = cardume_control::Follows::default();
-        let (configuration, asked) = cardume_control::Configuration::new(reload::value(config));
+        let (configuration, asked) =
+            cardume_control::Configuration::new(reload::value(config), reload::facts(config));
         let handles = cardume_control::Handles {
             roll: wired.roll.clone(),
             connect: wired.connect.clone(),
             kad: wired.kad,
             nat: wired.nat,
             rendezvous: wired.rendezvous,
-            membership: wired.membership,
+            membership: wired.membership.clone(),
             transfer: wired.transfer,
             traffic,
             rates: wired.rates.clone(),
@@ -179,9 +186,16 @@ impl Node {
             exchange: exchange.clone(),
             stop: work.clone(),
         };
-        let fetches = Fetches::new(&config.fetch, places.clone(), wanted)?;
-        let follows = Follows::new(config.follows(), wired.channels.clone(), places, follows);
-        let published: Vec<String> = config.publish.keys().cloned().collect();
+        let fetches = Fetches {
+            places: places.clone(),
+            board: wanted,
+        };
+        let follows = Follows {
+            channels: wired.channels.clone(),
+            places,
+            board: follows,
+        };
+        let published = tables.published.subscribe();
         let publishing = publish::run(published, shares.clone(), wired.channels, work.clone());
         let socket = control.socket().to_owned();
 
@@ -205,10 +219,16 @@ impl Node {
         tasks.spawn("web origins", wired.origin_server.run(work.clone()));
         tasks.spawn("topics", topic_server.run(work.clone()));
         tasks.spawn("shares", share_server.run(work.clone()));
-        tasks.spawn("fetches", fetches.run());
+        tasks.spawn(
+            "fetches",
+            cardume_roster::keep(tables.fetches.subscribe(), fetches, work.clone()),
+        );
         tasks.spawn("channels", wired.channel_server.run(work.clone()));
         tasks.spawn("publishing", publishing);
-        tasks.spawn("following", follows.run());
+        tasks.spawn(
+            "following",
+            cardume_roster::keep(tables.follows.subscribe(), follows, work.clone()),
+        );
         tasks.spawn("store care", care::run(home.store.clone(), work.clone()));
         // Half for callers, so that the other half is left to end fetches and to write down what there is.
         let drain = config.shutdown.grace.get() / 2;
@@ -236,7 +256,10 @@ impl Node {
             gossipsub: wired.gossipsub,
             shares,
             rates: wired.rates,
-            running: Mutex::new(config.clone()),
+            membership: wired.membership,
+            database: home.database,
+            tables,
+            running: tokio::sync::Mutex::new(config.clone()),
             configuration,
             asked: tokio::sync::Mutex::new(asked),
             store: home.store,

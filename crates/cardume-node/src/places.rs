@@ -35,7 +35,7 @@ pub(crate) struct Places {
 }
 
 /// One thing that is wanted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Want {
     pub(crate) link: Link,
     pub(crate) to: PathBuf,

@@ -1,18 +1,22 @@
 //! What configuration has published: each time its share has come to rest as something else.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use cardume_channel::share_name;
 use cardume_content::Cid;
 use cardume_share::Phase;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Pause before something that could not be published is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Publishes `names` as their shares change, until `stop`.
+/// Publishes what `published` names as the shares of it change, until `stop`.
 pub(crate) async fn run(
-    names: Vec<String>,
+    mut published: watch::Receiver<BTreeSet<String>>,
     shares: cardume_share::Handle,
     channels: cardume_channel::Handle,
     stop: CancellationToken,
@@ -26,7 +30,7 @@ pub(crate) async fn run(
                 let cid = state.cid.filter(|_| state.phase == Phase::Shared)?;
                 Some((name.clone(), (cid, state.size)))
             };
-            names.iter().filter_map(settled).collect()
+            published.borrow_and_update().iter().filter_map(settled).collect()
         };
         let mut failed = false;
         for (name, (cid, size)) in settled {
@@ -51,6 +55,7 @@ pub(crate) async fn run(
             () = stop.cancelled() => return,
             () = retry => {}
             changed = states.changed() => if changed.is_err() { return },
+            changed = published.changed() => if changed.is_err() { return },
         }
     }
 }

@@ -1,16 +1,13 @@
 //! What another configuration changes, and what of it a running node takes over.
 mod keys;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::PoisonError,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use cardume_api::{Applies, Change, ConfigStatus, Plan};
 use serde_json::Value;
 
 use self::keys::{HIDDEN, KEYS};
-use crate::{Config, Node, StartError};
+use crate::{Config, Node, StartError, config::Access};
 
 /// Shown in place of what may hold a secret.
 const HIDDEN_VALUE: &str = "(hidden)";
@@ -34,10 +31,29 @@ pub fn plan(running: &Config, new: &Config) -> Plan {
     Plan::new(changes.collect())
 }
 
-/// Makes `running` say what a node runs with that has taken over `new`: what applies live is the new, the rest stays.
-pub fn take_over(running: &mut Config, new: &Config) {
-    running.rates = new.rates.clone();
-    running.log.level = new.log.level.clone();
+/// What a node runs with that has run with `running` and takes over `new`: what applies live is the new, the rest stays.
+pub fn merged(running: &Config, new: &Config) -> Config {
+    let new = new.clone();
+    let old = running.clone();
+    Config {
+        log: crate::config::Log {
+            level: new.log.level,
+            ..old.log
+        },
+        connect: cardume_connect::Config {
+            accept_timeout: old.connect.accept_timeout,
+            dial_timeout: old.connect.dial_timeout,
+            idle_timeout: old.connect.idle_timeout,
+            ..new.connect
+        },
+        peer: new.peer,
+        rates: new.rates,
+        share: new.share,
+        fetch: new.fetch,
+        publish: new.publish,
+        follow: new.follow,
+        ..old
+    }
 }
 
 impl Node {
@@ -45,22 +61,66 @@ impl Node {
     /// `plan` says. `log.level` is for the program that runs the node, which has set up the log.
     ///
     /// # Errors
-    /// When a value cannot work; nothing has changed then.
-    pub fn reload(&self, new: &Config, plan: &Plan) -> Result<(), StartError> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        self.rates
-            .reload(new.rates.clone())
-            .map_err(|mistake| StartError::Config {
-                key: "rates",
-                reason: format!("{} {}", mistake.path.join("."), mistake.reason),
-            })?;
-        take_over(&mut running, new);
+    /// When a value cannot work, or the disk fails; nothing has changed then.
+    ///
+    /// # Cancel safety
+    /// Not to be dropped before it ends: some of it may have been taken over.
+    pub async fn reload(&self, new: &Config, plan: &Plan) -> Result<(), StartError> {
+        let mut running = self.running.lock().await;
+        let config = merged(&running, new);
+        let names = config.check()?;
+        let bad = |key, reason| StartError::Config { key, reason };
+        self.connect
+            .configure(&config.connect, &config.peer)
+            .await
+            .map_err(|error| bad("connect", error.to_string()))?;
+        if let Err(error) = self.tables.set(&config).await {
+            // The swarm has to be as it was, too. What it ran with cannot be wrong.
+            let _ = self.connect.configure(&running.connect, &running.peer).await;
+            return Err(bad("publish", error.to_string()));
+        }
+        self.roll.rename(names);
+        if let Err(mistake) = self.rates.reload(config.rates.clone()) {
+            unreachable!(
+                "rates were checked: {} {}",
+                mistake.path.join("."),
+                mistake.reason
+            );
+        }
+        self.renew(config.shares()).await;
+        self.part_from_unlisted().await;
         let status = ConfigStatus {
             waiting: plan.waiting(),
             problem: None,
         };
-        self.configuration.set(value(&running), status);
+        self.configuration.set(value(&config), facts(&config), status);
+        *running = config;
         Ok(())
+    }
+
+    /// Has what is shared already be for those whom configuration allows it now.
+    async fn renew(&self, shares: BTreeMap<String, cardume_share::Config>) {
+        let (store, database) = (self.store.clone(), self.database.clone());
+        let renewing = tokio::task::spawn_blocking(move || cardume_share::renew(&shares, &store, &database));
+        // Each share is looked through by its turn, and has its list then.
+        if let Err(error) = renewing.await.expect("renewing lists does not panic") {
+            tracing::warn!(%error, "lists of shares count when these have been looked through");
+        }
+    }
+
+    /// Closes connections with peers that a network of listed peers no longer lists.
+    async fn part_from_unlisted(&self) {
+        if self.membership.access() != Access::Listed {
+            return;
+        }
+        let names = self.roll.names();
+        let connected = self.connect.peers().await.unwrap_or_default();
+        let unlisted = connected.iter().filter(|info| names.name(&info.peer).is_none());
+        for info in unlisted {
+            tracing::info!(peer = %info.peer, "listed no more; the connection is closed");
+            // Fails when the node is stopping, which closes it too.
+            let _ = self.connect.disconnect(info.peer).await;
+        }
     }
 
     /// Has callers told why a reload changed nothing.
@@ -84,6 +144,17 @@ impl Node {
 /// A configuration as callers see it.
 pub(crate) fn value(config: &Config) -> Value {
     serde_json::to_value(config).expect("a configuration is made of texts and numbers")
+}
+
+/// What answers follow from a configuration.
+pub(crate) fn facts(config: &Config) -> cardume_control::Facts {
+    let paths = config.shares().into_values().map(|share| share.path);
+    let fetches = config.fetch.values().map(|fetch| fetch.to.clone());
+    let follows = config.follow.values().map(|follow| follow.to.clone());
+    cardume_control::Facts {
+        memory_ceiling: config.connect.memory_ceiling.get(),
+        shares: paths.chain(fetches).chain(follows).collect(),
+    }
 }
 
 /// Every value that is set, by its key.

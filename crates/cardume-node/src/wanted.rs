@@ -1,12 +1,17 @@
 //! What configuration wants fetched: brought to its place, and brought back when it goes missing.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path};
 
 use cardume_api::{WantedFetch, WantedState};
 use cardume_content::Link;
 use cardume_control::Wanted as Board;
 use cardume_exchange::{Destination, FetchError, FetchRequest, Progress};
-use futures::{StreamExt, stream::FuturesUnordered};
+use cardume_roster::Work;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     StartError,
@@ -14,68 +19,57 @@ use crate::{
     places::{FIRST_PAUSE, LAST_PAUSE, LOOK, LOOK_THROUGH, Places, There, Want, jittered, look},
 };
 
-/// All that configuration wants.
+/// Brings what configuration wants to its place. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Fetches {
-    wanted: BTreeMap<String, Want>,
-    places: Places,
-    board: Board,
+    pub(crate) places: Places,
+    pub(crate) board: Board,
+}
+
+/// Reads the links of what configuration wants.
+///
+/// # Errors
+/// `Config` for one that is none.
+pub(crate) fn wants(wanted: &BTreeMap<String, Fetch>) -> Result<BTreeMap<String, Want>, StartError> {
+    let read = |(name, fetch): (&String, &Fetch)| {
+        let link: Link = fetch.from.parse().map_err(|error| StartError::Config {
+            key: "fetch",
+            reason: format!("{name}.from is no link: {error}"),
+        })?;
+        let (to, allow) = (fetch.to.clone(), fetch.allow.clone());
+        Ok((name.clone(), Want { link, to, allow }))
+    };
+    let content = wanted.iter().filter(|(_, fetch)| fetch.channel().is_none());
+    content.map(read).collect()
+}
+
+impl Work<String, Want> for Fetches {
+    fn run(&self, name: String, want: Want, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        let row = WantedFetch {
+            name: name.clone(),
+            cid: want.link.cid,
+            to: want.to.to_string_lossy().into_owned(),
+            state: WantedState::Wanted,
+            done: 0,
+            size: want.link.size.unwrap_or(0),
+            problem: None,
+        };
+        self.board.set(&name, row);
+        let this = self.clone();
+        async move {
+            let converging = this.converge(&name, &want);
+            stop.run_until_cancelled(converging).await;
+        }
+        .boxed()
+    }
+
+    fn gone(&self, name: String) -> BoxFuture<'static, ()> {
+        self.board.remove(&name);
+        ready(()).boxed()
+    }
 }
 
 impl Fetches {
-    /// Reads the links.
-    ///
-    /// # Errors
-    /// `Config` for one that is none.
-    pub(crate) fn new(
-        wanted: &BTreeMap<String, Fetch>,
-        places: Places,
-        board: Board,
-    ) -> Result<Self, StartError> {
-        let read = |(name, fetch): (&String, &Fetch)| {
-            let link: Link = fetch.from.parse().map_err(|error| StartError::Config {
-                key: "fetch",
-                reason: format!("{name}.from is no link: {error}"),
-            })?;
-            let (to, allow) = (fetch.to.clone(), fetch.allow.clone());
-            Ok((name.clone(), Want { link, to, allow }))
-        };
-        let content = wanted.iter().filter(|(_, fetch)| fetch.channel().is_none());
-        let wanted = content.map(read).collect::<Result<_, StartError>>()?;
-        Ok(Self {
-            wanted,
-            places,
-            board,
-        })
-    }
-
-    /// Brings everything to its place and keeps it there, until the node stops.
-    pub(crate) async fn run(self) {
-        let this = Arc::new(self);
-        for (name, want) in &this.wanted {
-            this.board.set(
-                name,
-                WantedFetch {
-                    name: name.clone(),
-                    cid: want.link.cid,
-                    to: want.to.to_string_lossy().into_owned(),
-                    state: WantedState::Wanted,
-                    done: 0,
-                    size: want.link.size.unwrap_or(0),
-                    problem: None,
-                },
-            );
-        }
-        let mut all: FuturesUnordered<_> = this
-            .wanted
-            .iter()
-            .map(|(name, want)| this.converge(name, want))
-            .collect();
-        tokio::select! {
-            () = this.places.stop.cancelled() => {}
-            () = async { while all.next().await.is_some() {} } => {}
-        }
-    }
-
     /// Brings one thing to its place again and again.
     async fn converge(&self, name: &str, want: &Want) {
         let mut pause = FIRST_PAUSE;

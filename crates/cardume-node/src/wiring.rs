@@ -50,11 +50,7 @@ pub(crate) fn wire(
     let local = key.public().to_peer_id();
     let agent = format!("cardume/{}", env!("CARGO_PKG_VERSION"));
 
-    let names = config.names().map_err(|error| StartError::Config {
-        key: "peer",
-        reason: error.to_string(),
-    })?;
-    let roll = Roll::new(names);
+    let roll = Roll::new(config.check()?);
     let (connect_behaviour, connect, connect_server) = config
         .connect
         .build(
@@ -80,14 +76,6 @@ pub(crate) fn wire(
         tracing::warn!(%error, "no multicast on this host; peers on the local network are not found by themselves");
         None
     });
-    for (path, allow) in config.allows() {
-        if let Err(error) = roll.names().rules(allow) {
-            return Err(StartError::Config {
-                key: "allow",
-                reason: format!("{}: {error}", path.join(".")),
-            });
-        }
-    }
     let built = config
         .nat
         .build(local, &roll)
@@ -112,12 +100,6 @@ pub(crate) fn wire(
     let (gossipsub_behaviour, gossipsub, gossipsub_server) = topics::gossipsub(config, key, &roll)?;
     let (channels, channel_server) =
         channels(config, database, home, kad.clone(), gossipsub.clone(), counts)?;
-    if let Some(mistake) = config.rates.mistakes().into_iter().next() {
-        return Err(StartError::Config {
-            key: "rates",
-            reason: format!("{} {}", mistake.path.join("."), mistake.reason),
-        });
-    }
     let (rates, rates_server) = config.rates.build();
     let (transfer_behaviour, transfer, transfer_server) = config.transfer.build(network, rates.clone());
     let pacing = rates.clone();
@@ -252,15 +234,7 @@ pub(crate) fn shares(
         false => exchange.withdraw(cid),
     };
     let (store, database) = (store.clone(), database.clone());
-    let published = config.publish.iter().map(|(name, publish)| {
-        let share = cardume_share::Config {
-            settle: publish.settle,
-            ..cardume_share::Config::new(&publish.path)
-        };
-        (cardume_channel::share_name(name), share)
-    });
-    let wanted = published.chain(config.share.clone()).collect();
-    cardume_share::Server::new(wanted, store, mode, database, Box::new(tell))
+    cardume_share::Server::new(config.shares(), store, mode, database, Box::new(tell))
 }
 
 /// Builds the control API's server and its socket.
@@ -279,20 +253,6 @@ pub(crate) fn control(
         data_dir: home.to_owned(),
         network: config.network.id.clone(),
         in_place: config.store.in_place,
-        memory_ceiling: Some(config.connect.memory_ceiling.get()),
-        peers: config
-            .peer
-            .iter()
-            .map(|(name, peer)| (peer.id, name.clone()))
-            .collect(),
-        shares: config
-            .share
-            .values()
-            .map(|share| share.path.clone())
-            .chain(config.publish.values().map(|publish| publish.path.clone()))
-            .chain(config.fetch.values().map(|fetch| fetch.to.clone()))
-            .chain(config.follow.values().map(|follow| follow.to.clone()))
-            .collect(),
     };
     let path = home.join("cardume.sock");
     Ok(config

@@ -33,9 +33,10 @@ async fn list(State(state): State<Shared>) -> Result<Json<Vec<Peer>>> {
 impl Parts {
     async fn peers(&self) -> Result<Vec<Peer>> {
         let traffic: HashMap<_, _> = self.handles.transfer.traffic().into_iter().collect();
+        let names = self.handles.roll.names();
         let peers = self.handles.connect.peers().await?.into_iter().map(|info| {
             let traffic = traffic.get(&info.peer).copied().unwrap_or_default();
-            let name = self.node.peers.get(&info.peer).cloned();
+            let name = names.name(&info.peer).map(str::to_owned);
             peer(info, name, traffic)
         });
         Ok(peers.collect())
@@ -46,8 +47,7 @@ impl Parts {
         if let Ok(peer) = text.parse() {
             return Ok(peer);
         }
-        let mut named = self.node.peers.iter().filter(|(_, name)| *name == text);
-        let found = named.next().map(|(peer, _)| *peer);
+        let found = self.handles.roll.names().peer(text);
         found.ok_or_else(|| {
             Refused::usage(format!(
                 "{text:?} is neither a peer id nor the name of a [peer.NAME] in the configuration"
@@ -145,7 +145,7 @@ async fn show(State(state): State<Shared>, Path(peer): Path<String>) -> Result<J
         .find(|info| info.peer == id);
     let details = PeerDetails {
         peer_id: id.to_string(),
-        name: state.node.peers.get(&id).cloned(),
+        name: state.handles.roll.names().name(&id).map(str::to_owned),
         blocked: state.handles.connect.is_blocked(&id),
         connections: info.as_ref().map_or(0, |info| info.connections),
         protocols: info
@@ -187,9 +187,10 @@ async fn ping(State(state): State<Shared>, Path(peer): Path<String>) -> Result<J
 /// The peers that this node refuses: those that were blocked, then those it refuses of its own accord.
 #[utoipa::path(get, path = "/v1/blocked", operation_id = "list_blocked", tag = "peers", responses((status = 200, body = Vec<BlockedPeer>)))]
 async fn blocked(State(state): State<Shared>) -> Json<Vec<BlockedPeer>> {
+    let names = state.handles.roll.names();
     let named = |id: PeerId, until_restart| BlockedPeer {
         peer_id: id.to_string(),
-        name: state.node.peers.get(&id).cloned(),
+        name: names.name(&id).map(str::to_owned),
         until_restart,
     };
     let blocked = state.handles.connect.blocked();

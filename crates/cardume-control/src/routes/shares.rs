@@ -33,9 +33,9 @@ type Accepted = (StatusCode, Json<Operation>);
 async fn share(caller: Caller, State(state): State<Shared>, Body(new): Body<NewShare>) -> Result<Accepted> {
     let given = name_of(&new.path);
     let (path, above) = {
-        let (node, path) = (state.node.clone(), new.path);
+        let (facts, path) = (state.handles.configuration.facts(), new.path);
         on_disk(move || {
-            let above = caller.check_readable(&path, &node.shares)?;
+            let above = caller.check_readable(&path, &facts.shares)?;
             let found = path.canonicalize();
             Ok((found.map_err(|error| unreadable(&path, &error))?, above))
         })

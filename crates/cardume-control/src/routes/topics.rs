@@ -89,8 +89,9 @@ fn delivery(status: DeliveryStatus) -> Delivery {
 )]
 async fn peers(State(state): State<Shared>, Path(topic): Path<String>) -> Result<Json<Vec<TopicPeer>>> {
     let peers = state.handles.topics.peers(&topic).await?;
+    let names = state.handles.roll.names();
     let row = |peer: cardume_gossipsub::TopicPeer| TopicPeer {
-        name: state.node.peers.get(&peer.peer).cloned(),
+        name: names.name(&peer.peer).map(str::to_owned),
         peer_id: peer.peer.to_string(),
         mesh: peer.in_mesh,
         score: (peer.score * 10.0).round() / 10.0,

@@ -57,12 +57,7 @@ impl Daemon {
         let (_, transfer, inbound) = cardume_transfer::Config::default().build("test", rates.clone());
         let kad = cardume_kad::Handle::closed();
         let (_, _, membership, _) = cardume_membership::Config::default()
-            .build(
-                local,
-                [],
-                cardume_access::Roll::default(),
-                home.join("revocations"),
-            )
+            .build(local, cardume_access::Roll::default(), home.join("revocations"))
             .unwrap();
         let (exchange, exchange_server) = cardume_exchange::Config::default().build(
             store.clone(),
@@ -104,12 +99,13 @@ impl Daemon {
             data_dir: home.clone(),
             network: "test".into(),
             in_place: true,
-            memory_ceiling: Some(1 << 30),
-            peers: BTreeMap::new(),
+        };
+        let facts = cardume_control::Facts {
+            memory_ceiling: 1 << 30,
             shares: vec![],
         };
         let (configuration, _) =
-            cardume_control::Configuration::new(serde_json::json!({"node": {"name": "tester"}}));
+            cardume_control::Configuration::new(serde_json::json!({"node": {"name": "tester"}}), facts);
         let handles = Handles {
             roll,
             connect,

@@ -3,23 +3,28 @@
 mod gone;
 mod turn;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use cardume_api::{Follow as Row, FollowState};
 use cardume_channel::{Follow, Record, versions::Versions};
 use cardume_control::Follows as Board;
-use futures::{StreamExt, stream::FuturesUnordered};
+use cardume_roster::Work;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use self::turn::Ended;
 use crate::places::{FIRST_PAUSE, LAST_PAUSE, LOOK, LOOK_THROUGH, Places, jittered, look};
 
-/// All places that follow channels.
+/// Keeps places at the newest versions of channels. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Follows {
-    follows: BTreeMap<String, Follow>,
-    channels: cardume_channel::Handle,
-    places: Places,
-    board: Board,
+    pub(crate) channels: cardume_channel::Handle,
+    pub(crate) places: Places,
+    pub(crate) board: Board,
 }
 
 /// One of them.
@@ -32,49 +37,28 @@ struct Follower<'a> {
     board: &'a Board,
 }
 
-impl Follows {
-    pub(crate) fn new(
-        follows: BTreeMap<String, Follow>,
-        channels: cardume_channel::Handle,
-        places: Places,
-        board: Board,
-    ) -> Self {
-        for (name, follow) in &follows {
-            board.set(name, row(name, follow));
-        }
-        Self {
-            follows,
-            channels,
-            places,
-            board,
-        }
-    }
-
-    /// Brings every place to the version that is wanted there and keeps it so, until the node stops.
-    pub(crate) async fn run(self) {
-        let Self {
-            follows,
-            channels,
-            places,
-            board,
-        } = &self;
-        let follow = async |(name, follow): (&String, &Follow)| {
-            let versions = opened(name, follow, board).await;
+impl Work<String, Follow> for Follows {
+    fn run(&self, name: String, follow: Follow, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        self.board.set(&name, row(&name, &follow));
+        let this = self.clone();
+        let following = async move {
+            let versions = opened(&name, &follow, &this.board).await;
             let follower = Follower {
-                name,
-                follow,
+                name: &name,
+                follow: &follow,
                 versions,
-                channels,
-                places,
-                board,
+                channels: &this.channels,
+                places: &this.places,
+                board: &this.board,
             };
             follower.run().await;
         };
-        let mut all: FuturesUnordered<_> = follows.iter().map(follow).collect();
-        tokio::select! {
-            () = places.stop.cancelled() => {}
-            () = async { while all.next().await.is_some() {} } => {}
-        }
+        stop.run_until_cancelled_owned(following).map(drop).boxed()
+    }
+
+    fn gone(&self, name: String) -> BoxFuture<'static, ()> {
+        self.board.remove(&name);
+        ready(()).boxed()
     }
 }
 

@@ -74,13 +74,7 @@ impl Reloads {
     }
 
     async fn reload(&self, node: &Node) -> Result<Plan, Problem> {
-        let taken = self.plan().await.and_then(|(new, plan)| {
-            let bad = |error: cardume_node::StartError| Problem::new(Code::BadConfig, error.to_string());
-            node.reload(&new, &plan).map_err(bad)?;
-            self.log.set_level(&new.log.level);
-            reload::take_over(&mut self.lock(), &new);
-            Ok(plan)
-        });
+        let taken = self.take_over(node).await;
         match &taken {
             Ok(plan) => {
                 let keys = plan.changes.iter().map(|change| change.key.as_str());
@@ -93,6 +87,17 @@ impl Reloads {
             }
         }
         taken
+    }
+
+    async fn take_over(&self, node: &Node) -> Result<Plan, Problem> {
+        let (new, plan) = self.plan().await?;
+        node.reload(&new, &plan)
+            .await
+            .map_err(|error| Problem::new(Code::BadConfig, error.to_string()))?;
+        self.log.set_level(&new.log.level);
+        let mut running = self.lock();
+        *running = reload::merged(&running, &new);
+        Ok(plan)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Config> {

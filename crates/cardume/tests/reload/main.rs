@@ -4,6 +4,8 @@
     reason = "a test ends where it fails, also in the functions it calls"
 )]
 
+mod tables;
+
 use std::fs;
 
 use cardume_testkit::{

@@ -100,7 +100,7 @@ impl Parts {
         text.family("roots", "gauge", "Roots in the store.")
             .sample(&[], status.roots);
         text.family("memory_ceiling_bytes", "gauge", "connect.memory_ceiling.")
-            .known(&[], self.node.memory_ceiling);
+            .known(&[], Some(self.handles.configuration.facts().memory_ceiling));
         text.family("operations_running", "gauge", "Operations that run.")
             .sample(&[], status.operations);
         let family = text.family(
