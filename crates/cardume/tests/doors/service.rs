@@ -65,6 +65,65 @@ fn the_service_manager_hears_that_a_daemon_is_ready_and_that_it_stops() {
     assert_eq!(patience::ended(&mut daemon).unwrap().code(), Some(0));
 }
 
+/// What a manager hears from a daemon until one of its messages begins with `first`; that one last.
+fn heard_until(manager: &UnixDatagram, first: &str) -> Vec<String> {
+    let mut heard = Vec::new();
+    loop {
+        let mut text = [0; 256];
+        let size = manager.recv(&mut text).unwrap();
+        let text = String::from_utf8_lossy(&text[..size]).into_owned();
+        let is_last = text.starts_with(first);
+        heard.push(text);
+        if is_last {
+            return heard;
+        }
+    }
+}
+
+fn monotonic_usec() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1_000
+}
+
+#[test]
+fn the_service_manager_hears_when_a_reload_begins_and_that_it_has_ended_also_when_it_is_refused() {
+    let home = home();
+    let manager = UnixDatagram::bind(home.path().join("notify")).unwrap();
+    manager.set_read_timeout(Some(patience::PATIENCE)).unwrap();
+    let config = home.path().join("c.toml");
+    fs::write(&config, "[rates]\nupload = \"1MB/s\"\n").unwrap();
+    let mut daemon = home
+        .alone()
+        .arg("--config")
+        .arg(&config)
+        .args(["daemon", "--data-dir", "data"])
+        .env("NOTIFY_SOCKET", home.path().join("notify"))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    heard_until(&manager, "READY=1\n");
+    for text in ["[rates]\nupload = \"2MB/s\"\n", "[rates]\nuplaod = \"3MB/s\"\n"] {
+        fs::write(&config, text).unwrap();
+        let before = monotonic_usec();
+        kill_process(Pid::from_child(&daemon), Signal::HUP).unwrap();
+        let begun = heard_until(&manager, "RELOADING=1\n").pop().unwrap();
+        let after = monotonic_usec();
+        let mut lines = begun.lines().skip(1);
+        let since = lines.next().unwrap().strip_prefix("MONOTONIC_USEC=").unwrap();
+        let since: i64 = since.parse().unwrap();
+        assert!((before..=after).contains(&since), "{before} {since} {after}");
+        assert_eq!(lines.next(), Some("STATUS=reading the configuration"));
+        let ended = heard_until(&manager, "READY=1\n");
+        assert!(
+            ended.iter().all(|text| !text.starts_with("STOPPING=1")),
+            "{ended:?}"
+        );
+    }
+    terminate(&daemon);
+    heard_until(&manager, "STOPPING=1\n");
+    assert_eq!(patience::ended(&mut daemon).unwrap().code(), Some(0));
+}
+
 /// Reads the first bytes of a file from a daemon, has the daemon stop, and then reads on.
 fn read_while_it_stops(home: Home) -> (Vec<u8>, std::process::Output, Vec<u8>) {
     let daemon = home.start().unwrap();

@@ -6,10 +6,11 @@
 
 mod tables;
 
-use std::fs;
+use std::{fs, process::Stdio};
 
 use cardume_testkit::{
     daemon::{Daemon, Home, error, status},
+    files::random_file,
     patience,
 };
 use rustix::process::Signal;
@@ -86,6 +87,58 @@ fn a_reload_applies_what_it_can_tells_the_rest_and_keeps_connections() {
         heard.contains("\"connected\"") && !heard.contains("\"disconnected\""),
         "{heard}"
     );
+}
+
+#[test]
+fn a_transfer_goes_on_over_reloads_on_the_connection_that_it_has() {
+    // Who goes is logged at this level.
+    let debug = |text: &str| format!("[log]\nlevel = \"debug\"\n{text}");
+    let giver = start(&debug("[rates]\nupload = \"2MB/s\"\n"));
+    let getter = start(&debug(""));
+    random_file(&giver.path().join("a.bin"), 6_000_000, 7).unwrap();
+    let shared = giver.json(["share", "a.bin"]).unwrap();
+    let link = shared["link"].as_str().unwrap();
+    let mut get = getter
+        .command()
+        .args(["get", link, "-o", "b.bin"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let giver_id = giver.peer_id().unwrap();
+    patience::until("content comes in", || {
+        let connection = getter.connection(&giver_id)?;
+        Ok(connection["received"].as_u64() > Some(0))
+    })
+    .unwrap();
+    let address = giver.connection(&getter.peer_id().unwrap()).unwrap()["address"].clone();
+
+    write(getter.path(), &debug("[rates]\ndownload = \"4MB/s\"\n"));
+    getter.json(["reload"]).unwrap();
+    write(giver.path(), &debug("[rates]\nuplaod = \"4MB/s\"\n"));
+    assert_eq!(status(&giver.run(["reload"]).unwrap()), 78);
+    write(giver.path(), &debug("[rates]\nupload = \"4MB/s\"\n"));
+    giver.json(["reload"]).unwrap();
+    assert!(
+        get.try_wait().unwrap().is_none(),
+        "the transfer has ended too early"
+    );
+
+    let output = patience::output_of(get).unwrap();
+    assert_eq!(status(&output), 0, "{}", error(&output));
+    let read = |daemon: &Daemon, name| fs::read(daemon.path().join(name)).unwrap();
+    assert!(read(&giver, "a.bin") == read(&getter, "b.bin"));
+    // On loopback the getter's port is one of the connection's own.
+    let after = giver.connection(&getter.peer_id().unwrap()).unwrap();
+    assert_eq!(after["address"], address);
+    let sent = after["sent"].as_u64().unwrap();
+    assert!((6_000_000..6_600_000).contains(&sent), "{sent} bytes sent");
+    for daemon in [&giver, &getter] {
+        let log = daemon.log();
+        assert!(
+            log.contains("\"connected\"") && !log.contains("\"disconnected\""),
+            "{log}"
+        );
+    }
 }
 
 #[test]
