@@ -222,7 +222,7 @@ impl Config {
             rules: rules.clone(),
         });
         let (jobs, verdicts, server) = validate::channel(answering);
-        let topics = Topics::new(local, rules, gate.clone(), self.max_topics);
+        let topics = Topics::new(local, rules.clone(), gate.clone(), self.max_topics);
         let counts = topics.counts();
         let driver = Gossip::new(key.clone(), topics, past, jobs, verdicts);
         let inner = Inner {
@@ -230,7 +230,11 @@ impl Config {
             streams,
         };
         let (behaviour, mailbox) = Behaviour::new(inner, driver, MAILBOX);
-        Ok((behaviour, Handle::new(mailbox, counts, asker), server))
+        Ok((
+            behaviour,
+            Handle::new(mailbox, counts, asker, Some(rules)),
+            server,
+        ))
     }
 
     /// Every setting is made here, whatever its default, so that an upgrade changes none unseen.

@@ -1,5 +1,5 @@
 //! The way in for the rest of the node.
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use cardume_behaviour::{Closed, Mailbox};
@@ -7,7 +7,8 @@ use libp2p_identity::PeerId;
 use tokio::sync::oneshot;
 
 use crate::{
-    Counts, Message, MessageId, Subscription, Validator, config::check_name, past::Asker, topics::Counters,
+    Counts, Message, MessageId, Subscription, Topic, Validator, config::check_name, judge::Rules,
+    past::Asker, topics::Counters,
 };
 
 /// Publishes and subscribes; cheap to clone.
@@ -17,6 +18,8 @@ pub struct Handle {
     counts: Arc<Counters>,
     /// None where nothing is kept of any topic.
     asker: Option<Asker>,
+    /// None where topics are switched off.
+    rules: Option<Rules>,
 }
 
 /// One call of a handle, with the way back.
@@ -135,17 +138,31 @@ pub struct TopicPeer {
 }
 
 impl Handle {
-    pub(crate) fn new(mailbox: Mailbox<Command>, counts: Arc<Counters>, asker: Option<Asker>) -> Self {
+    pub(crate) fn new(
+        mailbox: Mailbox<Command>,
+        counts: Arc<Counters>,
+        asker: Option<Asker>,
+        rules: Option<Rules>,
+    ) -> Self {
         Self {
             mailbox,
             counts,
             asker,
+            rules,
         }
     }
 
     /// A handle to no topics: every call answers [`Closed`] at once.
     pub fn closed() -> Self {
-        Self::new(Mailbox::closed(), Arc::default(), None)
+        Self::new(Mailbox::closed(), Arc::default(), None, None)
+    }
+
+    /// Has `topics` hold from now on, but for what is kept of each, which stays as it was. Whom messages are sent to is
+    /// asked when a peer subscribes: one that was connected before has to connect anew.
+    pub fn set_topics(&self, topics: BTreeMap<String, Topic>) {
+        if let Some(rules) = &self.rules {
+            rules.set(topics);
+        }
     }
 
     /// Publishes a message, signed by this node, and returns its id.

@@ -126,7 +126,7 @@ impl Topics {
         self.shown.clone()
     }
 
-    pub(crate) fn rule(&self, topic: &str) -> Rule<'_> {
+    pub(crate) fn rule(&self, topic: &str) -> Rule {
         self.rules.of(topic)
     }
 

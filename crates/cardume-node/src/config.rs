@@ -228,6 +228,18 @@ impl Config {
             }
         }
         crate::wanted::wants(&self.fetch)?;
+        for (name, topic) in &self.topic {
+            if let Some(mistake) = topic.mistakes(name).into_iter().next() {
+                let key = mistake.path.join(".");
+                return bad("topic", format!("{name}.{key}: {}", mistake.reason));
+            }
+            let lists = [&topic.publishers, &topic.subscribers];
+            for words in lists.into_iter().flatten() {
+                if let Err(error) = names.rules(words) {
+                    return bad("topic", format!("{name}: {error}"));
+                }
+            }
+        }
         if let Some(mistake) = self.rates.mistakes().into_iter().next() {
             return bad("rates", format!("{} {}", mistake.path.join("."), mistake.reason));
         }

@@ -49,7 +49,7 @@ pub struct Node {
     pub(crate) configuration: cardume_control::Configuration,
     pub(crate) asked: tokio::sync::Mutex<tokio::sync::mpsc::Receiver<cardume_control::Asked>>,
     pub(crate) store: Store,
-    tasks: Tasks,
+    pub(crate) tasks: Tasks,
     /// Cancelled when the node is to stop, by whomever.
     stop: CancellationToken,
     /// What is stopped in turn: doors take nothing new, work drains, then the swarm is let go.
@@ -154,7 +154,14 @@ impl Node {
         let (shares, share_server) = wiring::shares(config, &home.store, &home.database, exchange.clone());
         let (topics, topic_server) =
             topics::deliveries(config, wired.gossipsub.clone(), &home.store, exchange.clone())?;
-        let tables = Tables::new(config, shares.clone(), wired.channels.clone())?;
+        let tables = Tables::new(
+            config,
+            shares.clone(),
+            wired.channels.clone(),
+            wired.gossipsub.clone(),
+            topics.clone(),
+            wired.roll.clone(),
+        )?;
         let wanted = cardume_control::Wanted::default();
         let follows = cardume_control::Follows::default();
         let (configuration, asked) =

@@ -4,13 +4,16 @@ mod keys;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cardume_api::{Applies, Change, ConfigStatus, Plan};
+use libp2p::PeerId;
 use serde_json::Value;
 
 use self::keys::{HIDDEN, KEYS};
-use crate::{Config, Node, StartError, config::Access};
+use crate::{Config, Node, StartError, config::Access, topics};
 
 /// Shown in place of what may hold a secret.
 const HIDDEN_VALUE: &str = "(hidden)";
+
+type Topics = BTreeMap<String, cardume_topic::Config>;
 
 /// A key in its parts, such as `rates`, `upload`.
 type Path = Vec<String>;
@@ -49,11 +52,21 @@ pub fn merged(running: &Config, new: &Config) -> Config {
         peer: new.peer,
         rates: new.rates,
         share: new.share,
+        topic: merged_topics(&old.topic, new.topic),
         fetch: new.fetch,
         publish: new.publish,
         follow: new.follow,
         ..old
     }
+}
+
+/// What is kept of a topic is a matter of the start, and goes on where the rest of it has gone.
+fn merged_topics(old: &Topics, mut new: Topics) -> Topics {
+    new.values_mut().for_each(|topic| topic.history = 0);
+    for (name, topic) in old.iter().filter(|(_, topic)| topic.history > 0) {
+        new.entry(name.clone()).or_default().history = topic.history;
+    }
+    new
 }
 
 impl Node {
@@ -75,11 +88,19 @@ impl Node {
             .await
             .map_err(|error| bad("connect", error.to_string()))?;
         if let Err(error) = self.tables.set(&config).await {
-            // The swarm has to be as it was, too. What it ran with cannot be wrong.
+            // All has to be as it was. What it ran with was not wrong.
             let _ = self.connect.configure(&running.connect, &running.peer).await;
-            return Err(bad("publish", error.to_string()));
+            let _ = self.tables.set(&running).await;
+            return Err(error);
         }
+        let connected = self.connect.peers().await.unwrap_or_default();
+        let connected: Vec<_> = connected.iter().map(|info| info.peer).collect();
+        let topics = running.topic.keys().chain(config.topic.keys()).cloned().collect();
+        let before = topics::subscribers(&running, &self.roll, &topics, &connected);
         self.roll.rename(names);
+        let now = topics::subscribers(&config, &self.roll, &topics, &connected);
+        let changed = before.symmetric_difference(&now).map(|(_, peer)| *peer);
+        self.reconnect(changed.collect());
         if let Err(mistake) = self.rates.reload(config.rates.clone()) {
             unreachable!(
                 "rates were checked: {} {}",
@@ -106,6 +127,26 @@ impl Node {
         if let Err(error) = renewing.await.expect("renewing lists does not panic") {
             tracing::warn!(%error, "lists of shares count when these have been looked through");
         }
+    }
+
+    /// Ends connections with peers and dials them anew: whether messages of a topic are for a peer is asked when it
+    /// subscribes, which it does when it connects.
+    fn reconnect(&self, peers: BTreeSet<PeerId>) {
+        if peers.is_empty() {
+            return;
+        }
+        let connect = self.connect.clone();
+        self.tasks.spawn("reconnecting", async move {
+            for peer in peers {
+                tracing::info!(%peer, "connecting anew, as other topics are for it");
+                // Fails when the node is stopping. Who cannot be dialled comes back by itself.
+                if connect.disconnect(peer).await == Ok(true)
+                    && let Err(error) = connect.connect(peer, Vec::new()).await
+                {
+                    tracing::debug!(%peer, %error, "not dialled anew");
+                }
+            }
+        });
     }
 
     /// Closes connections with peers that a network of listed peers no longer lists.

@@ -1,14 +1,18 @@
 //! Topics, from configuration to parts that know each other.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use bytes::{Bytes, BytesMut};
-use cardume_access::Roll;
+use cardume_access::{Roll, Rules};
 use cardume_content::Cid;
 use cardume_gossipsub::{Allow, Topic};
 use cardume_store::Store;
 use futures::FutureExt as _;
-use libp2p::{Multiaddr, identity::Keypair};
+use libp2p::{Multiaddr, PeerId, identity::Keypair};
 
 use crate::{Config, StartError};
 
@@ -21,28 +25,12 @@ pub(crate) type Gossipsub = (
 
 /// Builds the protocol, unless it is switched off.
 pub(crate) fn gossipsub(config: &Config, key: &Keypair, roll: &Roll) -> Result<Gossipsub, StartError> {
-    let mut mistakes = config.topic.iter().flat_map(|(name, topic)| {
-        let found = topic.mistakes(name).into_iter();
-        found.map(move |mistake| format!("{name}.{}: {}", mistake.path.join("."), mistake.reason))
-    });
-    if let Some(reason) = mistakes.next() {
-        return Err(StartError::Config { key: "topic", reason });
-    }
     if !config.gossipsub.enabled {
         return Ok((None, cardume_gossipsub::Handle::closed(), None));
     }
-    let mut topics = BTreeMap::new();
-    for (name, topic) in &config.topic {
-        let rules = Topic {
-            publishers: allow(roll, topic.publishers.as_deref())?,
-            subscribers: allow(roll, topic.subscribers.as_deref())?,
-            max_message: topic.max_message,
-            max_rate: topic.max_rate,
-            history: topic.history,
-        };
-        topics.insert(name.clone(), rules);
-    }
-    let built = config.gossipsub.build(key, &config.network.id, topics);
+    let built = config
+        .gossipsub
+        .build(key, &config.network.id, rules(config, roll));
     let (behaviour, handle, server) = built.map_err(|error| StartError::Config {
         key: "gossipsub",
         reason: error.to_string(),
@@ -50,18 +38,51 @@ pub(crate) fn gossipsub(config: &Config, key: &Keypair, roll: &Roll) -> Result<G
     Ok((Some(behaviour), handle, Some(server)))
 }
 
-/// Whom a list of words allows; none where there is no list.
-fn allow(roll: &Roll, words: Option<&[String]>) -> Result<Option<Allow>, StartError> {
-    let Some(words) = words else { return Ok(None) };
-    let rules = roll.names().rules(words.iter().map(String::as_str));
-    let rules = rules.map_err(|error| StartError::Config {
-        key: "topic",
-        reason: error.to_string(),
-    })?;
+/// What holds for each topic of a configuration that was checked.
+pub(crate) fn rules(config: &Config, roll: &Roll) -> BTreeMap<String, Topic> {
+    let rules = |(name, topic): (&String, &cardume_topic::Config)| {
+        let rules = Topic {
+            publishers: topic.publishers.as_deref().map(|words| allow(roll, words)),
+            subscribers: topic.subscribers.as_deref().map(|words| allow(roll, words)),
+            max_message: topic.max_message,
+            max_rate: topic.max_rate,
+            history: topic.history,
+        };
+        (name.clone(), rules)
+    };
+    config.topic.iter().map(rules).collect()
+}
+
+/// Whom a list of words allows.
+fn allow(roll: &Roll, words: &[String]) -> Allow {
+    let (rules, _) = roll.names().rules_left(words);
     let roll = roll.clone();
-    Ok(Some(Allow::new(move |peer| {
-        roll.allows(&rules, peer, SystemTime::now())
-    })))
+    Allow::new(move |peer| roll.allows(&rules, peer, SystemTime::now()))
+}
+
+/// Which of `peers` the messages of each of `topics` are for, by the names that `roll` has now.
+pub(crate) fn subscribers(
+    config: &Config,
+    roll: &Roll,
+    topics: &BTreeSet<String>,
+    peers: &[PeerId],
+) -> BTreeSet<(String, PeerId)> {
+    let lists = topics.iter().map(|topic| {
+        let words = config
+            .topic
+            .get(topic)
+            .and_then(|topic| topic.subscribers.as_deref());
+        (topic, words.map(|words| roll.names().rules_left(words).0))
+    });
+    let now = SystemTime::now();
+    let of_list = |(topic, list): (&String, Option<Rules>)| {
+        let allowed = peers
+            .iter()
+            .copied()
+            .filter(|peer| list.as_ref().is_none_or(|rules| roll.allows(rules, peer, now)));
+        allowed.map(|peer| (topic.clone(), peer)).collect::<Vec<_>>()
+    };
+    lists.flat_map(of_list).collect()
 }
 
 /// Builds what reads topics and delivers their messages; content that stands for messages comes from `exchange`.

@@ -23,6 +23,8 @@ pub struct Config {
     pub max_rate: Option<u32>,
     /// The last messages that this node keeps for peers that come later, for a day at most, subscribed from its start; and
     /// that it asks peers for when somebody here reads the topic from before. None if zero.
+    // Not written where it is 0: a topic without it would look as if something of it waited for a restart.
+    #[serde(skip_serializing_if = "is_zero")]
     pub history: usize,
     /// What the messages are handed to, from the start of the node.
     pub deliver: Deliver,
@@ -101,6 +103,11 @@ pub struct Spool {
 
 const fn one() -> usize {
     1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Exec {

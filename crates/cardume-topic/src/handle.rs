@@ -1,7 +1,7 @@
 //! The way in for the rest of the node.
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -11,12 +11,11 @@ use cardume_gossipsub::{self as gossipsub, Counts, MessageId, SubscribeError, To
 use cardume_store::{Store, WriteError};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use multiaddr::Multiaddr;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::{
     DeliveryStatus, Reader, Received, Start, content,
-    deliver::Tally,
-    hub::{Limits, MAX_FETCHING, Opened, received},
+    hub::{Deliveries, MAX_FETCHING, Opened, Settings, received},
     ring::Ring,
 };
 
@@ -35,13 +34,12 @@ pub(crate) type Open = Arc<Mutex<HashMap<String, Arc<Ring>>>>;
 pub struct Handle {
     pub(crate) gossipsub: gossipsub::Handle,
     pub(crate) store: Store,
-    /// Through which content of messages is taken in, of topics whose messages not everybody may have.
-    pub(crate) guarding: Arc<BTreeMap<String, Store>>,
     pub(crate) fetch: Fetch,
-    pub(crate) limits: Arc<Limits>,
+    pub(crate) agent: Arc<str>,
+    pub(crate) settings: Arc<RwLock<Arc<Settings>>>,
     pub(crate) open: Open,
     pub(crate) opened: mpsc::Sender<Opened>,
-    pub(crate) tallies: Arc<[Arc<Tally>]>,
+    pub(crate) deliveries: watch::Sender<Deliveries>,
 }
 
 /// Why a message was not published.
@@ -73,23 +71,30 @@ impl Handle {
         Self {
             gossipsub: gossipsub::Handle::closed(),
             store,
-            guarding: Arc::default(),
             fetch: Arc::new(|_, _, _, _| async { Err("topics are switched off".to_owned()) }.boxed()),
-            limits: Arc::default(),
+            agent: Arc::from(""),
+            settings: Arc::default(),
             open: Open::default(),
             opened: mpsc::channel(1).0,
-            tallies: Arc::default(),
+            deliveries: watch::Sender::default(),
         }
     }
 
     /// What the content of a topic's messages is taken in through: it is for those only whom messages are sent to.
     pub(crate) fn store(&self, topic: &str) -> Store {
-        self.guarding.get(topic).unwrap_or(&self.store).clone()
+        let settings = self.settings();
+        settings.guarding.get(topic).unwrap_or(&self.store).clone()
+    }
+
+    /// What configuration says now.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        let settings = self.settings.read();
+        settings.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether a message would travel as content: it is too large for the topic, or looks as if it did.
     pub fn is_content(&self, topic: &str, data: &[u8]) -> bool {
-        content::is_content(data, self.limits.of(topic).0)
+        content::is_content(data, self.settings().limits.of(topic).0)
     }
 
     /// Publishes a message. One that is too large for the topic is kept in the store for an hour, where peers get it
@@ -109,7 +114,7 @@ impl Handle {
         if !self.is_content(topic, &data) {
             return Ok(self.gossipsub.publish(topic, data).await?);
         }
-        let (size, (_, max)) = (data.len() as u64, self.limits.of(topic));
+        let (size, (_, max)) = (data.len() as u64, self.settings().limits.of(topic));
         if size > max {
             return Err(PublishError::TooLarge { size, max });
         }
@@ -140,7 +145,7 @@ impl Handle {
             return Ok(reader);
         };
         let ring = reader.ring();
-        let wanted = count.min(self.limits.history(topic));
+        let wanted = count.min(self.settings().limits.history(topic));
         if ring.lacks(wanted) > 0 {
             ring.put_before(self.before(topic, wanted).await?);
         }
@@ -150,7 +155,7 @@ impl Handle {
     /// The last messages of a topic that peers have kept, complete.
     async fn before(&self, topic: &str, count: usize) -> Result<Vec<Received>, OpenError> {
         let kept = self.gossipsub.history(topic, count).await?;
-        let ((_, max), store) = (self.limits.of(topic), self.store(topic));
+        let ((_, max), store) = (self.settings().limits.of(topic), self.store(topic));
         let whole = kept
             .into_iter()
             .map(|message| match content::stands_for(&message.data) {
@@ -209,7 +214,8 @@ impl Handle {
 
     /// What configuration delivers, and how it goes.
     pub fn deliveries(&self) -> Vec<DeliveryStatus> {
-        self.tallies.iter().map(|tally| tally.status()).collect()
+        let all = self.deliveries.borrow();
+        all.values().map(|one| one.tally.status()).collect()
     }
 }
 

@@ -2,16 +2,22 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use bytes::Bytes;
+use cardume_content::Link;
 use cardume_gossipsub::{self as gossipsub, Delivery, Message, Subscription};
+use cardume_roster::Work;
 use cardume_store::Store;
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, ready},
+    stream::FuturesUnordered,
+};
 use tokio::{
-    sync::{Mutex, mpsc},
+    sync::{Mutex, mpsc, watch},
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
@@ -19,8 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Config, Fetch, Handle, Received, Start,
     content::{self, stands_for},
-    deliver::{self, Deliverer},
-    handle::Open,
+    deliver::Deliverer,
     ring::Ring,
 };
 
@@ -84,12 +89,54 @@ pub struct BuildError {
     pub reason: String,
 }
 
+/// What configuration says of topics.
+#[derive(Default)]
+pub(crate) struct Settings {
+    pub(crate) limits: Limits,
+    /// Through which content of messages is taken in, of topics whose messages not everybody may have.
+    pub(crate) guarding: BTreeMap<String, Store>,
+}
+
+impl Settings {
+    fn new(topics: &BTreeMap<String, Config>, max_message: usize, store: &Store) -> Self {
+        let guarding = topics.iter().filter_map(|(topic, config)| {
+            let allow = config.subscribers.clone()?;
+            Some((topic.clone(), store.guarding_with(allow)))
+        });
+        Self {
+            guarding: guarding.collect(),
+            limits: Limits {
+                max_message,
+                topics: topics.clone(),
+            },
+        }
+    }
+}
+
+/// What is delivered, by topic and kind.
+pub(crate) type Deliveries = BTreeMap<(String, &'static str), Arc<Deliverer>>;
+
+/// What `topics` have delivered. What is done already as they say is kept. Reads the files with secrets: it blocks.
+fn deliveries(
+    topics: &BTreeMap<String, Config>,
+    agent: &str,
+    before: &Deliveries,
+) -> Result<Deliveries, BuildError> {
+    let mut all = Deliveries::new();
+    for (topic, config) in topics {
+        for new in Deliverer::of(topic, &config.deliver, agent)? {
+            let key = (topic.clone(), new.kind());
+            let old = before.get(&key).filter(|old| ***old == new).cloned();
+            all.insert(key, old.unwrap_or_else(|| Arc::new(new)));
+        }
+    }
+    Ok(all)
+}
+
 /// Keeps topics turning, and delivers what configuration says.
 pub struct Server {
     handle: Handle,
-    fetch: Fetch,
     opened: mpsc::Receiver<Opened>,
-    deliverers: Vec<Deliverer>,
 }
 
 /// Builds what reads topics, and what delivers those of `topics`; `max_message` is what `[gossipsub]` says, and
@@ -105,68 +152,76 @@ pub fn build(
     store: Store,
     fetch: Fetch,
 ) -> Result<(Handle, Server), BuildError> {
-    let mut deliverers = Vec::new();
-    for (topic, config) in topics {
-        deliverers.extend(Deliverer::of(topic, &config.deliver, agent)?);
-    }
-    let guarding = topics.iter().filter_map(|(topic, config)| {
-        let allow = config.subscribers.clone()?;
-        Some((topic.clone(), store.guarding_with(allow)))
-    });
-    let guarding = Arc::new(guarding.collect());
+    let deliveries = deliveries(topics, agent, &Deliveries::new())?;
+    let settings = Settings::new(topics, max_message, &store);
     let (opening, opened) = mpsc::channel(OPENING);
     let handle = Handle {
         gossipsub,
         store,
-        guarding,
-        fetch: fetch.clone(),
-        limits: Arc::new(Limits {
-            max_message,
-            topics: topics.clone(),
-        }),
+        fetch,
+        agent: agent.into(),
+        settings: Arc::new(RwLock::new(Arc::new(settings))),
         open: Arc::new(Mutex::new(HashMap::new())),
         opened: opening,
-        tallies: deliverers.iter().map(|one| one.tally.clone()).collect(),
+        deliveries: watch::Sender::new(deliveries),
     };
     let server = Server {
         handle: handle.clone(),
-        fetch,
         opened,
-        deliverers,
     };
     Ok((handle, server))
+}
+
+impl Handle {
+    /// Has `topics` hold from now on: what is delivered, and how large messages are. A delivery that is as before goes
+    /// on undisturbed, unless the secret in its file is another.
+    ///
+    /// # Errors
+    /// When a file with a secret cannot be read; nothing has changed then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may or may not have done it.
+    pub async fn configure(&self, topics: BTreeMap<String, Config>) -> Result<(), BuildError> {
+        let (agent, before) = (self.agent.clone(), self.deliveries.borrow().clone());
+        let topics = Arc::new(topics);
+        let reading = {
+            let topics = topics.clone();
+            tokio::task::spawn_blocking(move || deliveries(&topics, &agent, &before))
+        };
+        let deliveries = reading.await.expect("reading secrets does not panic")?;
+        let max_message = self.settings().limits.max_message;
+        let settings = Settings::new(&topics, max_message, &self.store);
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.deliveries.send_replace(deliveries);
+        Ok(())
+    }
 }
 
 impl Server {
     /// Runs until `stop`: all topics and deliveries run inside this future. What a spool directory has got under its
     /// name by then is durable; commands that run are killed.
     pub async fn run(self, stop: CancellationToken) {
-        let Self {
-            handle,
-            fetch,
-            mut opened,
-            deliverers,
-        } = self;
-        let mut turning = FuturesUnordered::<BoxFuture<'static, ()>>::new();
-        for deliverer in deliverers {
-            turning.push(deliver(handle.clone(), deliverer).boxed());
-        }
-        for topic in handle.limits.kept() {
-            turning.push(stay(handle.clone(), topic).boxed());
-        }
+        let Self { handle, mut opened } = self;
+        let delivering = cardume_roster::keep(
+            handle.deliveries.subscribe(),
+            Delivering(handle.clone()),
+            stop.clone(),
+        );
+        tokio::pin!(delivering);
+        let kept = handle.settings().limits.kept();
+        let staying = kept.into_iter().map(|topic| stay(handle.clone(), topic).boxed());
+        let mut turning: FuturesUnordered<BoxFuture<'static, ()>> = staying.collect();
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                // When it is stopped.
+                () = &mut delivering => return,
                 Some(new) = opened.recv() => {
-                    let (_, max) = handle.limits.of(&new.topic);
                     let topic = Topic {
-                        store: handle.store(&new.topic),
+                        handle: handle.clone(),
                         name: new.topic,
                         ring: new.ring,
-                        fetch: fetch.clone(),
-                        max,
                     };
-                    turning.push(topic.turn(new.subscription, handle.open.clone()).boxed());
+                    turning.push(topic.turn(new.subscription).boxed());
                 }
                 Some(()) = turning.next() => {}
             }
@@ -174,11 +229,30 @@ impl Server {
     }
 }
 
+/// Hands topics' messages to what configuration names.
+struct Delivering(Handle);
+
+impl Work<(String, &'static str), Arc<Deliverer>> for Delivering {
+    fn run(
+        &self,
+        _: (String, &'static str),
+        deliverer: Arc<Deliverer>,
+        stop: CancellationToken,
+    ) -> BoxFuture<'static, ()> {
+        let delivering = deliver(self.0.clone(), deliverer);
+        stop.run_until_cancelled_owned(delivering).map(drop).boxed()
+    }
+
+    fn gone(&self, _: (String, &'static str)) -> BoxFuture<'static, ()> {
+        ready(()).boxed()
+    }
+}
+
 /// Hands a topic's messages to what configuration names, for ever.
-async fn deliver(handle: Handle, deliverer: Deliverer) {
+async fn deliver(handle: Handle, deliverer: Arc<Deliverer>) {
     loop {
         match handle.read(&deliverer.topic, Start::Now).await {
-            Ok(reader) => return deliver::run(deliverer, reader).await,
+            Ok(reader) => return deliverer.run(reader).await,
             Err(error) => {
                 tracing::warn!(topic = deliverer.topic, %error, "nothing is delivered");
                 deliverer.tally.fail_with(error.to_string());
@@ -204,17 +278,14 @@ async fn stay(handle: Handle, topic: String) {
 
 /// One topic that somebody reads.
 struct Topic {
+    handle: Handle,
     name: String,
     ring: Arc<Ring>,
-    fetch: Fetch,
-    store: Store,
-    /// Bytes of content.
-    max: u64,
 }
 
 impl Topic {
     /// Takes what comes, until nobody has read it for a while.
-    async fn turn(self, mut subscription: Subscription, open: Open) {
+    async fn turn(self, mut subscription: Subscription) {
         let mut fetching = FuturesUnordered::new();
         let mut clock = interval(LOOK);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -224,7 +295,7 @@ impl Topic {
                 delivery = subscription.next() => match delivery {
                     Some(Delivery::Message(message)) => match stands_for(&message.data) {
                         None => self.ring.push(received(&message, message.data.clone(), None)),
-                        Some(link) if fetching.len() < MAX_FETCHING => fetching.push(content::get(self.fetch.clone(), self.store.clone(), self.max, message, link)),
+                        Some(link) if fetching.len() < MAX_FETCHING => fetching.push(self.get(message, link)),
                         Some(_) => self.ring.lose(1),
                     },
                     Some(Delivery::Lagged(count)) => self.ring.lose(count),
@@ -238,7 +309,7 @@ impl Topic {
                     if self.ring.readers() > 0 {
                         read = Instant::now();
                     } else if read.elapsed() >= LINGER {
-                        let mut open = open.lock().await;
+                        let mut open = self.handle.open.lock().await;
                         // Somebody may have come while we waited.
                         if self.ring.readers() == 0 {
                             open.remove(&self.name);
@@ -249,7 +320,14 @@ impl Topic {
             }
         }
         self.ring.close();
-        open.lock().await.remove(&self.name);
+        self.handle.open.lock().await.remove(&self.name);
+    }
+
+    /// The message with the content that it stands for.
+    fn get(&self, message: Message, link: Link) -> BoxFuture<'static, Option<Received>> {
+        let (_, max) = self.handle.settings().limits.of(&self.name);
+        let store = self.handle.store(&self.name);
+        content::get(self.handle.fetch.clone(), store, max, message, link)
     }
 }
 

@@ -63,6 +63,7 @@ fn config(value: Value) -> Config {
 fn changed() -> Vec<(Value, &'static str, Applies)> {
     use Applies::{Live, Restart};
     use serde_json::json;
+    let channel = "k51qzi5uqu5djmw2yvf8kk5cdjc1ddc00o4d5sjwi6f79xzcay9j3gkddw5uu4";
     let peer = "12D3KooWKnDdG3iXw9eTFijk3EWSunZcFi54Zka4wmtqtt6rPxc8";
     vec![
         (json!({"node": {"name": "a"}}), "node.name", Restart),
@@ -126,6 +127,32 @@ fn changed() -> Vec<(Value, &'static str, Applies)> {
         (json!({"origin": {"enabled": false}}), "origin.enabled", Restart),
         (json!({"store": {"in_place": false}}), "store.in_place", Restart),
         (json!({"share": {"a": {"path": "/a"}}}), "share.a.path", Live),
+        (
+            json!({"fetch": {"a": {"from": "bafkr4ibrmmnqqv4nvpmavr4ntssrzs4ts2bhsbwx5ec4mvlbdhlhdgvy5u", "to": "/a"}}}),
+            "fetch.a.to",
+            Live,
+        ),
+        (json!({"publish": {"a": {"path": "/a"}}}), "publish.a.path", Live),
+        (
+            json!({"follow": {"a": {"channel": channel, "to": "/a"}}}),
+            "follow.a.channel",
+            Live,
+        ),
+        (
+            json!({"topic": {"a": {"subscribers": []}}}),
+            "topic.a.subscribers",
+            Live,
+        ),
+        (
+            json!({"topic": {"a": {"history": 7}}}),
+            "topic.a.history",
+            Restart,
+        ),
+        (
+            json!({"metrics": {"listen": "127.0.0.1:1"}}),
+            "metrics.listen",
+            Restart,
+        ),
         (json!({"control": {"group": "a"}}), "control.group", Restart),
         (
             json!({"metrics": {"listen": "127.0.0.1:9464"}}),

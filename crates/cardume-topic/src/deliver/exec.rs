@@ -8,7 +8,7 @@ use super::Tally;
 use crate::{Exec, Item, Reader, Received};
 
 /// Runs the command for each message, at most `concurrency` at once.
-pub(super) async fn run(exec: Exec, mut reader: Reader, tally: &Tally) {
+pub(super) async fn run(exec: &Exec, mut reader: Reader, tally: &Tally) {
     let mut running = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -17,7 +17,7 @@ pub(super) async fn run(exec: Exec, mut reader: Reader, tally: &Tally) {
                 Err(error) => tally.fail(RunError::to_string(&error)),
             },
             item = reader.next(), if running.len() < exec.concurrency => match item {
-                Some((Item::Message(message), _)) => running.push(once(&exec, message)),
+                Some((Item::Message(message), _)) => running.push(once(exec, message)),
                 Some((Item::Lost(count), _)) => tally.lose(count.unwrap_or(1)),
                 None => return,
             },

@@ -118,10 +118,18 @@ pub(crate) struct Deliverer {
     way: Way,
 }
 
+#[derive(PartialEq)]
 enum Way {
     Exec(crate::Exec),
-    Webhook(webhook::Hook),
+    Webhook(Box<webhook::Hook>),
     Spool(crate::Spool),
+}
+
+/// The same, if the same would be done. How it has gone so far is another matter.
+impl PartialEq for Deliverer {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.topic, &self.way) == (&other.topic, &other.way)
+    }
 }
 
 impl Deliverer {
@@ -146,21 +154,25 @@ impl Deliverer {
                 reason,
             };
             let hook = webhook::Hook::new(webhook, agent).map_err(|(path, reason)| failed(&path, reason))?;
-            add("webhook", Way::Webhook(hook));
+            add("webhook", Way::Webhook(Box::new(hook)));
         }
         if let Some(spool) = spool {
             add("spool", Way::Spool(spool.clone()));
         }
         Ok(all)
     }
-}
 
-/// Delivers what `reader` reads.
-pub(crate) async fn run(deliverer: Deliverer, reader: Reader) {
-    let Deliverer { tally, way, .. } = deliverer;
-    match way {
-        Way::Exec(exec) => exec::run(exec, reader, &tally).await,
-        Way::Webhook(hook) => hook.run(reader, &tally).await,
-        Way::Spool(spool) => spool::run(spool, reader, &tally).await,
+    /// Which of a topic's deliveries it is.
+    pub(crate) fn kind(&self) -> &'static str {
+        self.tally.kind
+    }
+
+    /// Delivers what `reader` reads.
+    pub(crate) async fn run(&self, reader: Reader) {
+        match &self.way {
+            Way::Exec(exec) => exec::run(exec, reader, &self.tally).await,
+            Way::Webhook(hook) => hook.run(reader, &self.tally).await,
+            Way::Spool(spool) => spool::run(spool, reader, &self.tally).await,
+        }
     }
 }

@@ -19,8 +19,8 @@ const BATCH: usize = 32;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Writes each message into the directory; durable before it counts as delivered.
-pub(super) async fn run(spool: Spool, mut reader: Reader, tally: &Tally) {
-    let directory = Arc::new(spool.directory);
+pub(super) async fn run(spool: &Spool, mut reader: Reader, tally: &Tally) {
+    let directory = Arc::new(spool.directory.clone());
     let quota = spool.quota.get();
     let sweeping = directory.clone();
     blocking(move || sweep(&sweeping)).await;

@@ -27,7 +27,8 @@ fn start(deliver: Deliver, ring: &Arc<Ring>) -> (Arc<Tally>, JoinSet<()>) {
     let one = all.pop().unwrap();
     let tally = one.tally.clone();
     let mut tasks = JoinSet::new();
-    tasks.spawn(run(one, ring.reader(Start::Now)));
+    let reader = ring.reader(Start::Now);
+    tasks.spawn(async move { one.run(reader).await });
     (tally, tasks)
 }
 

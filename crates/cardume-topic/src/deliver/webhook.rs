@@ -19,12 +19,18 @@ const MAX_SECRET: usize = 4096;
 
 /// A webhook, ready to be called.
 pub(super) struct Hook {
+    config: Webhook,
     url: Url,
     secret: Option<Vec<u8>>,
     tls: Option<Arc<ClientConfig>>,
-    timeout: Duration,
-    attempts: u32,
     agent: String,
+}
+
+/// The same, if the same would be posted in the same way.
+impl PartialEq for Hook {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.config, &self.secret) == (&other.config, &other.secret)
+    }
 }
 
 /// Why one attempt failed.
@@ -53,17 +59,16 @@ impl Hook {
             .then(|| cardume_origin::tls_client(config.ca_file.as_deref()));
         let tls = tls.transpose().map_err(|error| (error.path, error.reason))?;
         Ok(Self {
+            config: config.clone(),
             secret: secret.transpose()?,
             url,
             tls,
-            timeout: config.timeout.get(),
-            attempts: config.attempts,
             agent: agent.to_owned(),
         })
     }
 
     /// Posts each message in turn, until the server has taken it or too many attempts have failed.
-    pub(super) async fn run(self, mut reader: Reader, tally: &Tally) {
+    pub(super) async fn run(&self, mut reader: Reader, tally: &Tally) {
         while let Some((item, _)) = reader.next().await {
             match item {
                 Item::Lost(count) => tally.lose(count.unwrap_or(1)),
@@ -79,12 +84,17 @@ impl Hook {
         let mut pause = FIRST_PAUSE;
         let mut attempt = 1;
         loop {
-            let tried = tokio::time::timeout(self.timeout, self.attempt(message)).await;
-            let late = || Err(Failure::Passing(format!("no answer within {:?}", self.timeout)));
+            let tried = tokio::time::timeout(self.config.timeout.get(), self.attempt(message)).await;
+            let late = || {
+                Err(Failure::Passing(format!(
+                    "no answer within {:?}",
+                    self.config.timeout.get()
+                )))
+            };
             match tried.unwrap_or_else(|_| late()) {
                 Ok(()) => return Ok(()),
                 Err(Failure::Lasting(problem)) => return Err(problem),
-                Err(Failure::Passing(problem)) if attempt >= self.attempts => {
+                Err(Failure::Passing(problem)) if attempt >= self.config.attempts => {
                     return Err(format!("{problem}, {attempt} times"));
                 }
                 Err(Failure::Passing(problem)) => tally.fail_with(problem),

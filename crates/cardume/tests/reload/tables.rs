@@ -179,3 +179,44 @@ fn a_peer_that_is_listed_no_more_is_parted_from() {
         .unwrap();
     assert!(!is_connected(&host, &guest), "and stays out");
 }
+
+#[test]
+fn topics_are_delivered_and_kept_to_their_lists_from_a_reload_on() {
+    let (publisher, reader) = (start(QUIET), start(QUIET));
+    let spool = reader.path().join("spool");
+    fs::create_dir(&spool).unwrap();
+    let delivered = format!("[topic.news.deliver.spool]\ndirectory = {spool:?}\n");
+    let known = peer("publisher", &publisher);
+    reload(&reader, &format!("{known}{delivered}"));
+
+    // Written down there, in the end: until somebody reads it, a message is for nobody.
+    let publish = |text: &str| status(&publisher.run(["topic", "pub", "news", text]).unwrap());
+    let arrives = |text: &'static str| {
+        let spool = &spool;
+        move || {
+            let files = fs::read_dir(spool).into_iter().flatten().flatten();
+            let mut texts = files.filter_map(|file| fs::read_to_string(file.path()).ok());
+            Ok(texts.any(|found| found.contains(text)))
+        }
+    };
+    patience::until("somebody reads", || Ok(publish("first") == 0)).unwrap();
+    patience::until("the first is there", arrives("first")).unwrap();
+
+    let friend = |of: &Daemon| {
+        let list = "[topic.news]\nsubscribers = [\"friend\"]\n";
+        format!("{list}[peer.friend]\nid = {:?}\n", of.peer_id().unwrap())
+    };
+    let other = start(QUIET);
+    reload(&publisher, &friend(&other));
+    patience::until("it is no longer for the reader", || Ok(publish("second") == 4)).unwrap();
+    patience::until("which comes back", || Ok(is_connected(&publisher, &reader))).unwrap();
+    assert_eq!(publish("second"), 4, "and may still not have it");
+    reload(&publisher, &friend(&reader));
+    patience::until("it is for the reader again", || Ok(publish("third") == 0)).unwrap();
+    patience::until("the third is there", arrives("third")).unwrap();
+    assert!(!arrives("second")().unwrap());
+
+    reload(&reader, &known);
+    let listed = reader.json(["topic", "ls"]).unwrap_or_default();
+    assert_eq!(listed["deliveries"].as_array().map_or(0, Vec::len), 0, "{listed}");
+}
