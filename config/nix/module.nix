@@ -3,6 +3,8 @@
 let
   cfg = config.services.cardume;
   toml = pkgs.formats.toml { };
+  # Tables of which the daemon takes over every key while it runs; a test holds this to what the node does.
+  liveTables = [ "fetch" "follow" "peer" "publish" "rates" "share" ];
 in
 {
   options.services.cardume = {
@@ -42,7 +44,9 @@ in
     systemd.packages = [ cfg.package ];
     systemd.services.cardume = {
       wantedBy = [ "multi-user.target" ];
-      restartTriggers = [ config.environment.etc."cardume/cardume.toml".source ];
+      # Both name the file, so that a switch restarts the node for what needs it, and reloads it for the rest.
+      reloadTriggers = [ config.environment.etc."cardume/cardume.toml".source ];
+      restartTriggers = [ (toml.generate "restart.toml" (removeAttrs cfg.settings liveTables)) ];
       serviceConfig.ReadWritePaths = cfg.writablePaths;
     };
     networking.firewall = lib.mkIf cfg.openFirewall {

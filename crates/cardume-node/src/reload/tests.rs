@@ -204,3 +204,17 @@ fn what_may_hold_a_secret_is_named_and_not_shown() {
     let told = serde_json::to_string(&plan).unwrap();
     assert!(!told.contains("first") && !told.contains("second"), "{told}");
 }
+
+#[test]
+fn the_nixos_module_only_reloads_for_tables_that_apply_live() {
+    let module = include_str!("../../../../config/nix/module.nix");
+    let tables = module.split("liveTables = [").nth(1).unwrap();
+    let tables: Vec<_> = tables.split(']').next().unwrap().split('"').collect();
+    for table in tables.chunks_exact(2).map(|pair| pair[1]) {
+        let of_table = |key: &&str| key.split('.').next() == Some(table);
+        let keys = KEYS.iter().filter(|(key, _)| of_table(key));
+        let slow: Vec<_> = keys.filter(|(_, applies)| *applies == Applies::Restart).collect();
+        assert!(slow.is_empty(), "liveTables in config/nix/module.nix: {slow:?}");
+        assert!(KEYS.iter().any(|(key, _)| of_table(key)), "there is no [{table}]");
+    }
+}

@@ -139,6 +139,12 @@ impl Host {
         Ok(String::from_utf8(output)?.trim().to_owned())
     }
 
+    /// Asks the daemon there, as root.
+    pub(super) fn json(&self, command: &[&str]) -> anyhow::Result<serde_json::Value> {
+        let text = self.run(&[&["cardume", "--json"], command].concat())?;
+        serde_json::from_str(&text).with_context(|| format!("{command:?} says {text:?}"))
+    }
+
     /// What a command there prints, however it ends.
     pub(super) fn attempt(&self, command: &[&str]) -> anyhow::Result<String> {
         let output = self.command(command).output()?;
