@@ -12,6 +12,7 @@
 //! * **No words allow nobody.** What no rule at all means is for the caller to say, with an `Option`.
 
 mod denials;
+mod list;
 mod names;
 pub mod rates;
 mod roll;
@@ -19,6 +20,7 @@ mod rules;
 
 pub use self::{
     denials::Action,
+    list::List,
     names::{NameError, Names},
     roll::Roll,
     rules::{Rule, Rules, WordError},

@@ -1,7 +1,7 @@
 //! The keys of `[kad]`, and building from them.
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use cardume_access::{Roll, WordError};
+use cardume_access::List;
 use libp2p_identity::PeerId;
 use libp2p_kad as kad;
 use libp2p_swarm::StreamProtocol;
@@ -110,17 +110,14 @@ pub enum BuildError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// A word of `kad.allow` that names nothing.
-    #[error("kad.allow: {0}")]
-    Allow(#[from] WordError),
     /// What an earlier run has kept could not be read.
     #[error("reading the records of the DHT")]
     Load(#[from] LoadError),
 }
 
 impl Config {
-    /// Builds the DHT of `network` for the peer `local`, with what an earlier run kept in `database`; `roll` says who is
-    /// meant by `allow`, `judge` knows which values are true.
+    /// Builds the DHT of `network` for the peer `local`, with what an earlier run kept in `database`; `allow` says
+    /// for whom something is kept, `judge` knows which values are true.
     ///
     /// Reads the tables at once: call it where blocking is allowed. `enabled` is for the caller to look at.
     ///
@@ -131,13 +128,10 @@ impl Config {
         local: PeerId,
         network: &str,
         database: Arc<redb::Database>,
-        roll: &Roll,
+        allow: List,
         judge: Arc<dyn Judge>,
     ) -> Result<(Behaviour, Handle, Server), BuildError> {
         self.check()?;
-        let allow = self.allow.as_ref();
-        let allow = allow.map(|words| roll.names().rules(words)).transpose()?;
-        let gate = allow.map(|rules| (rules, roll.clone()));
         let limits = Limits {
             records: self.max_records,
             providers: self.max_providers,
@@ -153,7 +147,7 @@ impl Config {
             speakers: Speakers::new(name.clone()),
             teller: Teller::new(local, name),
         };
-        let driver = Kad::new(local, self, &mut inner, stored.before, gate);
+        let driver = Kad::new(local, self, &mut inner, stored.before, allow);
         let (behaviour, mailbox) = Behaviour::new(inner, driver, MAILBOX);
         Ok((behaviour, Handle::new(mailbox), server))
     }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use cardume_access::{Action, Roll, Rules};
+use cardume_access::{Action, List};
 use cardume_behaviour::{Driver, Scope};
 use libp2p_identity::PeerId;
 use libp2p_kad::{self as kad, InboundRequest, QueryResult, RecordKey as Key};
@@ -41,8 +41,8 @@ pub struct Kad {
     announcements: Announcements,
     reach: Reach,
     routing: Routing,
-    /// For whom something is kept, unless for everybody.
-    gate: Option<(Rules, Roll)>,
+    /// For whom something is kept.
+    allow: List,
     /// Made when first polled: only then is there surely a runtime.
     sweep: Option<Pin<Box<Sleep>>>,
     sweeps: u32,
@@ -55,7 +55,7 @@ impl Kad {
         config: &Config,
         inner: &mut Inner,
         before: Before,
-        gate: Option<(Rules, Roll)>,
+        allow: List,
     ) -> Self {
         let mut reach = Reach::new(config.mode);
         reach.settle(&mut inner.dht);
@@ -67,7 +67,7 @@ impl Kad {
             announcements: Announcements::new(interval, hand(&local, interval), before.announced),
             reach,
             routing,
-            gate,
+            allow,
             sweep: None,
             // The first sweep refreshes the buckets of an earlier run.
             sweeps: BOOTSTRAP - 1,
@@ -150,8 +150,7 @@ impl Kad {
 
     /// Whether something is kept for a peer.
     fn admits(&self, peer: &PeerId, what: &'static str) -> bool {
-        let gate = self.gate.as_ref();
-        gate.is_none_or(|(rules, roll)| roll.admits(Action::Record, rules, peer, &what, SystemTime::now()))
+        self.allow.admits(Action::Record, peer, &what, SystemTime::now())
     }
 
     fn on_request(&mut self, dht: &mut Dht, request: InboundRequest) {

@@ -3,7 +3,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use cardume_access::{Action, Roll};
+use cardume_access::{Action, List, Roll};
 use cardume_kad::{Behaviour, Config, Handle, Judge, KadError, Mode, Nothing, Provider};
 use futures::StreamExt as _;
 use libp2p_identity::PeerId;
@@ -39,25 +39,25 @@ async fn peer_in(dir: TempDir, config: Config) -> Peer {
 }
 
 async fn peer_of(network: &str, dir: TempDir, config: Config) -> Peer {
-    peer_with(network, dir, config, &Roll::default()).await
+    peer_with(network, dir, config, List::default()).await
 }
 
-async fn peer_with(network: &str, dir: TempDir, config: Config, roll: &Roll) -> Peer {
-    peer_judging(network, dir, config, roll, Arc::new(Nothing)).await
+async fn peer_with(network: &str, dir: TempDir, config: Config, allow: List) -> Peer {
+    peer_judging(network, dir, config, allow, Arc::new(Nothing)).await
 }
 
 async fn peer_judging(
     network: &str,
     dir: TempDir,
     config: Config,
-    roll: &Roll,
+    allow: List,
     judge: Arc<dyn Judge>,
 ) -> Peer {
     let database = Arc::new(Database::create(dir.path().join("db")).unwrap());
     let mut built = None;
     let mut swarm = Swarm::new_ephemeral_tokio(|key| {
         let (kad, handle, server) = config
-            .build(key.public().to_peer_id(), network, database, roll, judge)
+            .build(key.public().to_peer_id(), network, database, allow, judge)
             .unwrap();
         built = Some((handle, server));
         let identify = libp2p_identify::Config::new("/test/1".into(), key.public());
@@ -266,11 +266,9 @@ async fn announcements_and_values_are_kept_of_those_on_the_list_and_of_nobody_el
     let mut friend = peer(Config::default()).await;
     let mut stranger = peer(Config::default()).await;
     let roll = Roll::default();
-    let config = Config {
-        allow: Some(vec![friend.id.to_string()]),
-        ..Config::default()
-    };
-    let keeper = peer_with("test", tempfile::tempdir().unwrap(), config, &roll).await;
+    let allow = List::new(roll.clone(), Some(&[friend.id.to_string()]));
+    let dir = tempfile::tempdir().unwrap();
+    let keeper = peer_with("test", dir, Config::default(), allow.clone()).await;
     friend.knows(&keeper);
     stranger.knows(&keeper);
     let (friend_id, keeper, friend, stranger) = (friend.id, keeper.run(), friend.run(), stranger.run());
@@ -292,6 +290,16 @@ async fn announcements_and_values_are_kept_of_those_on_the_list_and_of_nobody_el
         [friend_id]
     );
     assert_eq!(keeper.status().await.unwrap().records, 1);
+
+    allow.set(None);
+    soon(stranger.put(b"them".to_vec(), b"value".to_vec()))
+        .await
+        .unwrap();
+    assert_eq!(
+        keeper.status().await.unwrap().records,
+        2,
+        "and of everybody without it"
+    );
 }
 
 #[tokio::test]
@@ -464,10 +472,15 @@ impl Judge for FirstByte {
 
 #[tokio::test]
 async fn where_values_are_judged_the_best_is_found_whatever_most_peers_say() {
-    let roll = Roll::default();
     let judging = || {
         let dir = tempfile::tempdir().unwrap();
-        peer_judging("test", dir, Config::default(), &roll, Arc::new(FirstByte))
+        peer_judging(
+            "test",
+            dir,
+            Config::default(),
+            List::default(),
+            Arc::new(FirstByte),
+        )
     };
     let first = judging().await;
     let mut second = judging().await;

@@ -4,7 +4,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use cardume_access::{Action, Roll, Rules, WordError};
+use cardume_access::{Action, List};
 use cardume_behaviour::Onlooking;
 use cardume_units::{Duration, Size};
 use libp2p_dcutr as dcutr;
@@ -125,9 +125,6 @@ pub enum BuildError {
     /// So little that no connection is through its handshakes; nothing would mean no limit to libp2p.
     #[error("nat.relay_limits.circuit_bytes must be at least 64KiB")]
     Bytes,
-    /// A word that names nothing.
-    #[error("nat.relay_limits.allow: {0}")]
-    Allow(#[from] WordError),
 }
 
 impl BuildError {
@@ -138,31 +135,29 @@ impl BuildError {
             Self::Interval => vec!["nat", "autonat_interval"],
             Self::Time(key) => vec!["nat", "relay_limits", key],
             Self::Bytes => vec!["nat", "relay_limits", "circuit_bytes"],
-            Self::Allow(_) => vec!["nat", "relay_limits", "allow"],
         }
     }
 }
 
 impl Config {
     /// Builds the behaviour for the swarm, the handle for everybody else, and the transport that dials and listens
-    /// through relays, which the swarm has to use too. `roll` says who is meant by `relay_limits.allow`.
+    /// through relays, which the swarm has to use too. `allow` says whom it
+    /// relays for.
     ///
     /// With `upnp` it has to be called within a tokio runtime.
     ///
     /// # Errors
     /// When a key makes no sense.
-    pub fn build(&self, local: PeerId, roll: &Roll) -> Result<(Behaviour, Handle, Transport), BuildError> {
+    pub fn build(&self, local: PeerId, allow: &List) -> Result<(Behaviour, Handle, Transport), BuildError> {
         if let Some(mistake) = self.mistakes().into_iter().next() {
             return Err(mistake);
         }
-        let allow = self.relay_limits.allow.as_ref();
-        let allow = allow.map(|words| roll.names().rules(words)).transpose()?;
         let relays = self.relays.iter().filter_map(parse);
         // One list of relays is written for all nodes, and so has each relay in it.
         let relays = relays.filter(|(relay, _)| *relay != local);
         let (transport, client) = relay::client::new(local);
         let server = self.relay_server.then(|| {
-            let mut server = relay::Behaviour::new(local, self.relay_limits.config(allow, roll));
+            let mut server = relay::Behaviour::new(local, self.relay_limits.config(allow));
             // Whoever is configured to relay can be reached by those who are to use it.
             server.set_status(Some(relay::Status::Enable));
             server
@@ -181,8 +176,7 @@ impl Config {
         Ok((behaviour, Handle::new(mailbox), transport))
     }
 
-    /// Finds every mistake that [`build`](Self::build) would stop at, but for words of `allow`: only who knows the names
-    /// can tell.
+    /// Finds every mistake that [`build`](Self::build) would stop at.
     pub fn mistakes(&self) -> Vec<BuildError> {
         let anonymous = self.relays.iter().filter(|address| parse(address).is_none());
         let mut mistakes: Vec<_> = anonymous.cloned().map(BuildError::Anonymous).collect();
@@ -211,7 +205,7 @@ impl Config {
 
 impl RelayLimits {
     /// Every setting is made here, whatever its default, so that an upgrade changes none unseen.
-    fn config(&self, allow: Option<Rules>, roll: &Roll) -> relay::Config {
+    fn config(&self, allow: &List) -> relay::Config {
         let mut config = relay::Config {
             max_reservations: self.reservations,
             max_reservations_per_peer: 4,
@@ -223,23 +217,11 @@ impl RelayLimits {
             max_circuit_bytes: self.circuit_bytes.get(),
             circuit_src_rate_limiters: Vec::new(),
         };
-        if let Some(rules) = allow {
-            // Asked before the others, so that who is denied spends nothing of what is for those who are not.
-            let reserve = lets_in(
-                rules.clone(),
-                roll.clone(),
-                Action::Reserve,
-                "a place at this relay",
-            );
-            config.reservation_rate_limiters.push(Box::new(reserve));
-            let connect = lets_in(
-                rules,
-                roll.clone(),
-                Action::Circuit,
-                "a connection through this relay",
-            );
-            config.circuit_src_rate_limiters.push(Box::new(connect));
-        }
+        // Asked before the others, so that who is denied spends nothing of what is for those who are not.
+        let reserve = lets_in(allow.clone(), Action::Reserve, "a place at this relay");
+        config.reservation_rate_limiters.push(Box::new(reserve));
+        let connect = lets_in(allow.clone(), Action::Circuit, "a connection through this relay");
+        config.circuit_src_rate_limiters.push(Box::new(connect));
         config
             .reservation_rate_per_peer(PER_PEER.0, PER_PEER.1)
             .reservation_rate_per_ip(PER_ADDRESS.0, PER_ADDRESS.1)
@@ -250,12 +232,11 @@ impl RelayLimits {
 
 /// The only question that the relay's behaviour puts for each request is one about rates.
 fn lets_in(
-    rules: Rules,
-    roll: Roll,
+    allow: List,
     action: Action,
     what: &'static str,
 ) -> impl FnMut(PeerId, &Multiaddr, Instant) -> bool + Send {
-    move |peer, _, _| roll.admits(action, &rules, &peer, &what, SystemTime::now())
+    move |peer, _, _| allow.admits(action, &peer, &what, SystemTime::now())
 }
 
 /// Who a relay is, and where, without its id.

@@ -227,6 +227,12 @@ impl Config {
                 return bad("allow", format!("{}: {error}", path.join(".")));
             }
         }
+        let relay = &self.nat.relay_limits.allow;
+        for (key, allow) in [("kad.allow", &self.kad.allow), ("nat.relay_limits.allow", relay)] {
+            if let Err(error) = names.rules(allow.iter().flatten()) {
+                return bad(key, error.to_string());
+            }
+        }
         crate::wanted::wants(&self.fetch)?;
         for (name, topic) in &self.topic {
             if let Some(mistake) = topic.mistakes(name).into_iter().next() {

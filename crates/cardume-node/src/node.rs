@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use cardume_access::Roll;
+use cardume_access::{List, Roll};
 use cardume_connect::Addresses;
 use cardume_store::Store;
 use libp2p::PeerId;
@@ -36,6 +36,8 @@ pub struct Node {
     data_dir: PathBuf,
     grace: Duration,
     pub(crate) roll: Roll,
+    pub(crate) relay_allow: List,
+    pub(crate) kad_allow: List,
     pub(crate) connect: cardume_connect::Handle,
     pub(crate) membership: cardume_membership::Handle,
     pub(crate) tables: Tables,
@@ -258,6 +260,8 @@ impl Node {
             data_dir: home.path,
             grace: config.shutdown.grace.get(),
             roll: wired.roll,
+            relay_allow: wired.relay_allow,
+            kad_allow: wired.kad_allow,
             connect: wired.connect,
             exchange,
             gossipsub: wired.gossipsub,

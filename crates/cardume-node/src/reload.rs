@@ -50,6 +50,17 @@ pub fn merged(running: &Config, new: &Config) -> Config {
             ..new.connect
         },
         peer: new.peer,
+        kad: cardume_kad::Config {
+            allow: new.kad.allow,
+            ..old.kad
+        },
+        nat: cardume_nat::Config {
+            relay_limits: cardume_nat::RelayLimits {
+                allow: new.nat.relay_limits.allow,
+                ..old.nat.relay_limits
+            },
+            ..old.nat
+        },
         rates: new.rates,
         share: new.share,
         topic: merged_topics(&old.topic, new.topic),
@@ -98,6 +109,8 @@ impl Node {
         let topics = running.topic.keys().chain(config.topic.keys()).cloned().collect();
         let before = topics::subscribers(&running, &self.roll, &topics, &connected);
         self.roll.rename(names);
+        self.relay_allow.set(config.nat.relay_limits.allow.as_deref());
+        self.kad_allow.set(config.kad.allow.as_deref());
         let now = topics::subscribers(&config, &self.roll, &topics, &connected);
         let changed = before.symmetric_difference(&now).map(|(_, peer)| *peer);
         self.reconnect(changed.collect());

@@ -2,7 +2,7 @@
 
 use std::{os::unix::net::UnixListener, path::Path, sync::Arc};
 
-use cardume_access::Roll;
+use cardume_access::{List, Roll};
 use cardume_store::{Mode, Store};
 use cardume_transfer::rates;
 use futures::FutureExt as _;
@@ -15,6 +15,10 @@ use crate::{Config, StartError, behaviour::Behaviour, identity, topics};
 /// and the servers that touch disk.
 pub(crate) struct Wired {
     pub(crate) roll: Roll,
+    /// Whom this node relays for.
+    pub(crate) relay_allow: List,
+    /// For whom the DHT keeps something here.
+    pub(crate) kad_allow: List,
     pub(crate) behaviour: Behaviour,
     pub(crate) gate: cardume_membership::Gate,
     pub(crate) membership: cardume_membership::Handle,
@@ -76,9 +80,11 @@ pub(crate) fn wire(
         tracing::warn!(%error, "no multicast on this host; peers on the local network are not found by themselves");
         None
     });
+    let relay_allow = List::new(roll.clone(), config.nat.relay_limits.allow.as_deref());
+    let kad_allow = List::new(roll.clone(), config.kad.allow.as_deref());
     let built = config
         .nat
-        .build(local, &roll)
+        .build(local, &relay_allow)
         .map_err(|error| StartError::Config {
             key: "nat",
             reason: error.to_string(),
@@ -88,7 +94,9 @@ pub(crate) fn wire(
     let counts = cardume_channel::Counts::default();
     let (kad_behaviour, kad, kad_server) = if config.kad.enabled {
         let judge = Arc::new(cardume_channel::Judge::new(counts.clone()));
-        let built = config.kad.build(local, network, database.clone(), &roll, judge);
+        let built = config
+            .kad
+            .build(local, network, database.clone(), kad_allow.clone(), judge);
         let (behaviour, handle, server) = built.map_err(|error| StartError::Config {
             key: "kad",
             reason: error.to_string(),
@@ -125,6 +133,8 @@ pub(crate) fn wire(
     };
     Ok(Wired {
         roll,
+        relay_allow,
+        kad_allow,
         behaviour,
         gate,
         membership,

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cardume_access::Roll;
+use cardume_access::List;
 use cardume_kad::{Behaviour, Config, Handle, Nothing};
 use futures::{StreamExt as _, stream};
 use libp2p_identity::PeerId;
@@ -50,7 +50,7 @@ async fn peer() -> Peer {
     let mut swarm = Swarm::new_ephemeral_tokio(|key| {
         let local = key.public().to_peer_id();
         let (kad, built, _) = Config::default()
-            .build(local, "test", database, &Roll::default(), Arc::new(Nothing))
+            .build(local, "test", database, List::default(), Arc::new(Nothing))
             .unwrap();
         handle = Some(built);
         let identify = libp2p_identify::Config::new("/test/1".into(), key.public());

@@ -98,6 +98,12 @@ fn changed() -> Vec<(Value, &'static str, Applies)> {
             Restart,
         ),
         (json!({"kad": {"mode": "client"}}), "kad.mode", Restart),
+        (json!({"kad": {"allow": ["nas"]}}), "kad.allow", Live),
+        (
+            json!({"nat": {"relay_limits": {"allow": []}}}),
+            "nat.relay_limits.allow",
+            Live,
+        ),
         (
             json!({"gossipsub": {"max_topics": 7}}),
             "gossipsub.max_topics",
