@@ -79,8 +79,10 @@ impl Follower<'_> {
             self.put(wanted).await?;
             self.tell(newest.as_ref(), Some(wanted), Some(wanted));
         }
+        let kept = self.list().await.map_err(|error| error.to_string())?;
         self.board.change(self.name, |row| {
             (row.state, row.problem, row.done) = (FollowState::Present, None, row.size);
+            row.versions = numbers(&kept);
         });
         self.run_update(wanted).await?;
         self.prune(wanted).await.map_err(|error| error.to_string())?;
@@ -275,8 +277,7 @@ impl Follower<'_> {
 
     /// Deletes old versions beyond those that are kept.
     async fn prune(&self, present: Version) -> Result<(), FetchError> {
-        let listed = self.on_disk(Versions::list).await;
-        let mut versions = listed.map_err(|error| self.io(&error))?;
+        let mut versions = self.list().await?;
         let others = versions.iter().rev().filter(|version| **version != present);
         let keep = match self.follow.mode {
             Mode::Symlink => usize::try_from(self.follow.keep).unwrap_or(usize::MAX),
@@ -292,9 +293,15 @@ impl Follower<'_> {
             );
         }
         versions.retain(|version| !old.contains(version));
-        let numbers = versions.iter().map(|version| version.number).collect();
-        self.board.change(self.name, |row| row.versions = numbers);
+        self.board
+            .change(self.name, |row| row.versions = numbers(&versions));
         Ok(())
+    }
+
+    /// The versions that are there, the oldest first.
+    async fn list(&self) -> Result<Vec<Version>, FetchError> {
+        let listed = self.on_disk(Versions::list).await;
+        listed.map_err(|error| self.io(&error))
     }
 
     /// Stops sharing a version, and deletes it.
@@ -385,4 +392,8 @@ async fn stalled(overtaken: Overtaken, moved: &watch::Sender<Instant>) {
         () = stands => {}
         Ok(()) = decided.changed() => {}
     }
+}
+
+fn numbers(versions: &[Version]) -> Vec<u64> {
+    versions.iter().map(|version| version.number).collect()
 }
