@@ -25,7 +25,7 @@ enum Chore {
     Tidy,
     /// Run the tests of whole networks: hosts, routers, relays and partitions, also those that take minutes. Needs root.
     Net,
-    /// Have Prometheus' own tools check the alerts, and each of them fire and stop.
+    /// Have Prometheus' own tools check the alerts and each of them fire and stop, and most of them on real nodes.
     Alerts,
     /// Put together what is released: tarball, Debian package, RPM.
     Dist(dist::Options),
