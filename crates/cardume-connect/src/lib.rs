@@ -32,6 +32,7 @@ mod pending;
 mod ping;
 mod replace;
 mod server;
+mod settings;
 mod text;
 
 pub use self::{

@@ -3,8 +3,7 @@ use libp2p_core::Multiaddr;
 use libp2p_identity::PeerId;
 use tokio::sync::oneshot;
 
-use crate::config::Settings;
-use crate::{Addresses, ConnectError, PeerInfo};
+use crate::{Addresses, ConnectError, PeerInfo, settings::Settings};
 
 type To<T> = oneshot::Sender<T>;
 

@@ -9,7 +9,7 @@ use libp2p_identity::PeerId;
 use libp2p_ping as ping;
 use libp2p_swarm::NetworkBehaviour;
 
-use crate::{announce, book, config::Settings, identify, keep, limits, memory, orders, pending};
+use crate::{announce, book, identify, keep, limits, memory, orders, pending, settings::Settings};
 
 /// Everything that a connection has to do with, those that may refuse it first.
 #[derive(NetworkBehaviour)]
