@@ -1,0 +1,103 @@
+//! The session in README.md, as real commands and real daemons have it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where it fails, also in the functions it calls"
+)]
+
+use std::{collections::BTreeMap, fs};
+
+use cardume_testkit::{
+    daemon::{Daemon, Home, error},
+    files::random_file,
+};
+
+const README: &str = include_str!("../../../README.md");
+
+/// What is said of a text that differs from run to run: ids and numbers have a kind, all else is itself.
+fn shape(text: &str) -> String {
+    let mut shape = String::new();
+    for word in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let end = word.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+        let word = &word[..word.len() - end.len()];
+        shape += match word {
+            cid if cid.starts_with("bafkr4i") => "FILE",
+            cid if cid.starts_with("bafyr4i") => "DIRECTORY",
+            peer if peer.starts_with("12D3KooW") => "PEER",
+            number if !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit()) => "N",
+            "KiB" | "GiB" => "MiB",
+            word => word,
+        };
+        shape += end;
+    }
+    // A decimal fraction is one number.
+    shape.replace("N.N", "N")
+}
+
+/// Whether a line is as the manual has it, where `…` stands for the rest.
+fn is_as(told: &str, manual: &str) -> bool {
+    match manual.split_once('…') {
+        Some((begin, _)) => shape(told).starts_with(&shape(begin)),
+        None => shape(told) == shape(manual),
+    }
+}
+
+#[test]
+fn the_session_of_the_readme_is_true() {
+    let session = README.split("A real session").nth(1).unwrap();
+    let session = session.split("```console\n").nth(1).unwrap();
+    let session = session.split("```").next().unwrap();
+    let mut daemons = BTreeMap::<&str, Daemon>::new();
+    // What the manual calls something, and what it is here.
+    let mut ids = BTreeMap::<String, String>::new();
+    let mut links = Vec::<String>::new();
+    let mut lines = session.lines().filter(|line| !line.is_empty()).peekable();
+    let mut commands = 0;
+    while let Some(line) = lines.next() {
+        let (host, command) = line.split_once("$ cardume ").unwrap();
+        if command == "daemon &" {
+            // The first host has what is shared.
+            let home = Home::new(env!("CARGO_BIN_EXE_cardume")).unwrap();
+            if daemons.is_empty() {
+                prepare(&home);
+            }
+            daemons.insert(host, home.start().unwrap());
+            continue;
+        }
+        let daemon = &daemons[host];
+        let arguments = command.split(' ').map(|word| given(word, &ids, &links));
+        let output = daemon.run(arguments).unwrap();
+        assert!(output.status.success(), "{line}: {}", error(&output));
+        let told = String::from_utf8(output.stdout.clone()).unwrap() + &error(&output);
+        let told = told.replace(daemon.path().to_str().unwrap(), &format!("/tmp/{host}"));
+        let mut told = told.lines();
+        while let Some(manual) = lines.next_if(|line| !line.contains("$ cardume ")) {
+            let told = told.next().unwrap_or_default();
+            assert!(is_as(told, manual), "{line}\nhas told {told}\nand not   {manual}");
+            if told.starts_with("cardume:") {
+                links.push(told.to_owned());
+            } else if told.starts_with("baf") {
+                ids.insert(manual.to_owned(), told.to_owned());
+            }
+        }
+        assert_eq!(told.next(), None, "{line} tells more");
+        commands += 1;
+    }
+    assert!(commands >= 4, "the session has been found");
+}
+
+/// What a word of a command means here.
+fn given(word: &str, ids: &BTreeMap<String, String>, links: &[String]) -> String {
+    let word = word.trim_matches('\'');
+    if let Some(rest) = word.strip_prefix("cardume:") {
+        let id = &ids[rest.split('?').next().unwrap()];
+        return links.iter().find(|link| link.contains(id)).unwrap().clone();
+    }
+    ids.get(word).cloned().unwrap_or_else(|| word.to_owned())
+}
+
+/// Makes the files of the session.
+fn prepare(home: &Home) {
+    fs::create_dir(home.path().join("photos")).unwrap();
+    random_file(&home.path().join("debian.iso"), 48 << 20, 1).unwrap();
+    random_file(&home.path().join("photos/beach.jpg"), 8 << 20, 2).unwrap();
+}
