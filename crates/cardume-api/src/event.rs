@@ -54,6 +54,17 @@ pub enum Event {
         /// The number of the version before; none when there was none since the start of the node.
         previous: Option<u64>,
     },
+    /// Somebody did what is for administrators and operators.
+    Audit {
+        /// Who: `uid 0`, `token NAME`, or either in a browser.
+        who: String,
+        /// The method.
+        method: String,
+        /// The path, without what follows the question mark.
+        path: String,
+        /// The HTTP status of the answer.
+        status: u16,
+    },
     /// Events were lost on the way: the reader was too slow or away for too long.
     Lost {
         /// How many; none when that is not known because the node has been started anew.
@@ -72,6 +83,7 @@ impl Event {
             Self::Peer { .. } => "peer",
             Self::Share { .. } => "share",
             Self::Follow { .. } => "follow",
+            Self::Audit { .. } => "audit",
             Self::Lost { .. } => "lost",
             Self::Other => "other",
         }

@@ -25,6 +25,7 @@ mod rates;
 mod rendezvous;
 mod share;
 mod status;
+mod token;
 mod topic;
 mod traffic;
 
@@ -48,6 +49,7 @@ pub use self::{
     rendezvous::{Rendezvous, RendezvousPoint, RendezvousState},
     share::{Broken, Mode, NewShare, Shared, Skipped, Verified},
     status::{Share, ShareState, Status, Version},
+    token::{IssuedToken, Login, NewSecret, NewToken, Scope, Token},
     topic::{Delivery, Published, Topic, TopicEvent, TopicMessage, TopicPeer},
     traffic::{NetTraffic, TrafficShare},
 };

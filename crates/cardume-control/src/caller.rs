@@ -1,81 +1,163 @@
 //! Who asks, and what they may.
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use axum::{
-    extract::{FromRequestParts, Request},
-    http::{HeaderMap, header, request::Parts},
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::FromRequestParts, http::request::Parts};
 use cardume_api::Code;
 use rustix::{fs::Access, io::Errno};
 use tokio::net::UnixStream;
 
-use crate::problem::{Refused, Result};
+use crate::{
+    problem::{Refused, Result},
+    rights::{Right, Rights},
+    sessions::{Bearer, Current},
+    tokens::Known,
+};
 
-/// The user at the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whoever makes a call, and what they may, however they came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caller {
-    uid: u32,
-    role: Role,
+    who: Who,
+    rights: Rights,
+    way: Way,
 }
 
+/// Who somebody is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// The user of this machine with this number.
+    User(u32),
+    /// Whoever has the secret of the token of this name.
+    Token(Arc<str>),
+}
+
+/// How somebody came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    /// Root, and the node's own user.
-    Admin,
-    /// A member of the socket's group.
-    Operator,
-    /// Whom a looser file mode than ours has let in.
-    Stranger,
+enum Way {
+    /// By the socket: the system says who it is.
+    Socket,
+    /// With a token.
+    Token,
+    /// From a browser that is logged in.
+    Browser,
+}
+
+impl Who {
+    pub(crate) fn is_token(&self, name: &str) -> bool {
+        matches!(self, Self::Token(own) if **own == *name)
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(uid) => write!(f, "uid {uid}"),
+            Self::Token(name) => write!(f, "token {name}"),
+        }
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.who.fmt(f)?;
+        match self.way {
+            Way::Browser => f.write_str(" in a browser"),
+            Way::Socket | Way::Token => Ok(()),
+        }
+    }
+}
+
+impl From<Known> for Caller {
+    fn from(known: Known) -> Self {
+        Self {
+            who: Who::Token(known.name),
+            rights: known.rights,
+            way: Way::Token,
+        }
+    }
+}
+
+impl From<Current> for Caller {
+    fn from(session: Current) -> Self {
+        Self {
+            who: session.bearer.who,
+            rights: session.bearer.rights,
+            way: Way::Browser,
+        }
+    }
 }
 
 impl Caller {
-    /// Tells who connected. With `grouped`, who passed the mode of the socket is of its group.
+    /// Tells who connected to the socket. With `grouped`, who passed its mode is of its group.
     pub(crate) fn of(stream: &UnixStream, grouped: bool) -> io::Result<Self> {
         let uid = stream.peer_cred()?.uid();
-        let role = if uid == 0 || uid == rustix::process::geteuid().as_raw() {
-            Role::Admin
+        let rights = if uid == 0 || uid == rustix::process::geteuid().as_raw() {
+            Rights::ADMIN
         } else if grouped {
-            Role::Operator
+            Rights::OPERATOR
         } else {
             tracing::warn!(
                 uid,
                 "refused a user at the control socket; control.group would admit a group"
             );
-            Role::Stranger
+            Rights::NONE
         };
-        Ok(Self { uid, role })
+        Ok(Self {
+            who: Who::User(uid),
+            rights,
+            way: Way::Socket,
+        })
     }
 
-    /// Whether the caller is root or the node's own user.
-    pub(crate) fn is_admin(self) -> bool {
-        self.role == Role::Admin
+    /// Whether the caller has connected to the socket and is root or the node's own user.
+    pub(crate) fn is_owner(&self) -> bool {
+        self.way == Way::Socket && self.rights.has(Right::Admin)
     }
 
-    /// Refuses all but root and the node's own user.
+    /// As whom a browser of this caller's may be logged in.
     ///
     /// # Errors
-    /// `denied`.
-    pub(crate) fn check_admin(self) -> Result<()> {
-        if self.is_admin() {
+    /// `denied` unless the caller is on this machine.
+    pub(crate) fn bearer(&self) -> Result<Bearer> {
+        if self.way != Way::Socket {
+            return Err(Refused::denied(
+                "only users of the node's machine open the page, by its socket",
+            ));
+        }
+        Ok(Bearer {
+            who: self.who.clone(),
+            rights: self.rights,
+        })
+    }
+
+    /// Refuses whoever does not have a right.
+    ///
+    /// # Errors
+    /// `denied`, with what it takes.
+    pub(crate) fn check(&self, right: Right) -> Result<()> {
+        if self.rights.has(right) {
             return Ok(());
         }
-        Err(Refused::denied("only root and the node's own user may do this"))
+        let scope = right.scope().as_str();
+        Err(Refused::denied(match (&self.who, self.rights == Rights::NONE) {
+            (Who::User(uid), true) => format!("user {uid} may not use this node"),
+            (Who::User(_), false) => "only root and the node's own user may do this".to_owned(),
+            (who @ Who::Token(_), _) => format!("this takes the scope {scope}, which {who} does not have"),
+        }))
     }
 
     /// Refuses paths that the caller could not open itself. The node opens files with its own rights, so it
-    /// takes paths from those who have these rights anyway, and to read also below `shares`. Others than admins are
+    /// takes paths from those who have these rights anyway, and have shown so at the socket, and to read also below `shares`. Others than admins are
     /// held to the share that is returned: what lies in between may be another's to change.
     ///
     /// # Errors
     /// `denied`, with what to do instead; `usage` when the path is relative.
-    pub(crate) fn check_readable(self, path: &Path, shares: &[PathBuf]) -> Result<Option<PathBuf>> {
+    pub(crate) fn check_readable(&self, path: &Path, shares: &[PathBuf]) -> Result<Option<PathBuf>> {
         check_absolute(path)?;
-        if self.is_admin() {
+        if self.is_owner() {
             self.check_reached(
                 path,
                 Access::READ_OK,
@@ -87,8 +169,8 @@ impl Caller {
             return Ok(Some(share));
         }
         Err(Refused::denied(format!(
-            "user {} may not have the node read {}; hand the bytes over instead: cardume share --copy",
-            self.uid,
+            "{} may not have the node read {}; hand the bytes over instead: cardume share --copy",
+            self.who,
             path.display(),
         )))
     }
@@ -97,16 +179,16 @@ impl Caller {
     ///
     /// # Errors
     /// `denied`, with what to do instead; `usage` when the path is relative.
-    pub(crate) fn check_writable(self, path: &Path) -> Result<()> {
+    pub(crate) fn check_writable(&self, path: &Path) -> Result<()> {
         check_absolute(path)?;
-        if self.is_admin() {
+        if self.is_owner() {
             let directory = path.parent().unwrap_or(path);
             let instead = "read the bytes from the socket instead, as cardume get does";
             return self.check_reached(directory, Access::WRITE_OK | Access::EXEC_OK, instead);
         }
         Err(Refused::denied(format!(
-            "user {} may not have the node write {}; read the bytes from the socket instead, as cardume get does",
-            self.uid,
+            "{} may not have the node write {}; read the bytes from the API instead, as cardume get does",
+            self.who,
             path.display(),
         )))
     }
@@ -114,8 +196,8 @@ impl Caller {
     /// Refuses root what the node cannot do where root could: it may run as another user, and in a sandbox.
     ///
     /// What is not there, or wrong in another way, is told by whoever opens it.
-    fn check_reached(self, path: &Path, access: Access, instead: &str) -> Result<()> {
-        if self.uid != 0 || rustix::process::geteuid().is_root() {
+    fn check_reached(&self, path: &Path, access: Access, instead: &str) -> Result<()> {
+        if self.who != Who::User(0) || rustix::process::geteuid().is_root() {
             return Ok(());
         }
         match rustix::fs::access(path, access) {
@@ -152,50 +234,53 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        let caller = parts.extensions.get::<Self>().copied();
+        let caller = parts.extensions.get::<Self>().cloned();
         caller.ok_or_else(|| Refused::new(Code::Failed, "the connection has no caller"))
     }
-}
-
-/// Lets neither strangers nor web pages in.
-pub(crate) async fn gate(caller: Caller, request: Request, next: Next) -> Response {
-    if caller.role == Role::Stranger {
-        return Refused::denied(format!("user {} may not use this node", caller.uid)).into_response();
-    }
-    if comes_from_a_page(request.headers()) {
-        return Refused::denied("web pages may not use this node").into_response();
-    }
-    next.run(request).await
-}
-
-/// Whether a browser sends this for a page. No page has business here, even where a proxy lets it through.
-fn comes_from_a_page(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
-    headers.contains_key(header::ORIGIN) || !matches!(site, None | Some(b"none" | b"same-origin"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn caller(role: Role) -> Caller {
-        Caller { uid: 1234, role }
+    fn caller(rights: Rights) -> Caller {
+        Caller {
+            who: Who::User(1234),
+            rights,
+            way: Way::Socket,
+        }
+    }
+
+    #[test]
+    fn a_token_of_an_administrator_hands_in_no_paths() {
+        let token = Caller::from(Known {
+            name: "ci".into(),
+            rights: Rights::ADMIN,
+            left: None,
+            ended: tokio_util::sync::CancellationToken::new(),
+        });
+        let path = Path::new("/etc/hostname");
+        assert!(token.check(Right::Admin).is_ok() && !token.is_owner());
+        assert!(token.check_readable(path, &[]).is_err());
+        let Refused(write) = token.check_writable(path).unwrap_err();
+        assert!(write.detail.starts_with("token ci may not"), "{}", write.detail);
+        assert!(token.bearer().is_err());
     }
 
     #[test]
     fn only_admins_hand_in_paths() {
         let path = Path::new("/etc/hostname");
-        assert!(caller(Role::Admin).check_readable(path, &[]).is_ok());
-        assert!(caller(Role::Admin).check_writable(path).is_ok());
-        let Refused(read) = caller(Role::Operator).check_readable(path, &[]).unwrap_err();
+        assert!(caller(Rights::ADMIN).check_readable(path, &[]).is_ok());
+        assert!(caller(Rights::ADMIN).check_writable(path).is_ok());
+        let Refused(read) = caller(Rights::OPERATOR).check_readable(path, &[]).unwrap_err();
         assert_eq!((read.status, read.code), (403, Code::Denied));
         assert!(read.detail.contains("--copy"), "{}", read.detail);
-        assert!(caller(Role::Operator).check_writable(path).is_err());
+        assert!(caller(Rights::OPERATOR).check_writable(path).is_err());
     }
 
     #[test]
     fn a_relative_path_is_refused_even_of_admins() {
-        let Refused(problem) = caller(Role::Admin)
+        let Refused(problem) = caller(Rights::ADMIN)
             .check_readable(Path::new("a/b"), &[])
             .unwrap_err();
         assert_eq!(problem.code, Code::Usage);
@@ -210,25 +295,10 @@ mod tests {
         std::fs::write(directory.path().join("secret"), "b").unwrap();
         std::os::unix::fs::symlink("../secret", share.join("link")).unwrap();
         let shares = [share.clone()];
-        let readable = |path: &Path| caller(Role::Operator).check_readable(path, &shares).is_ok();
+        let readable = |path: &Path| caller(Rights::OPERATOR).check_readable(path, &shares).is_ok();
         assert!(readable(&share.join("a")));
         assert!(!readable(&share.join("../secret")));
         assert!(!readable(&share.join("link")));
         assert!(!readable(&share.join("missing")));
-    }
-
-    #[test]
-    fn a_web_page_is_told_by_its_headers() {
-        let headers = |name: &'static str, value: &'static str| {
-            HeaderMap::from_iter([(
-                header::HeaderName::from_static(name),
-                header::HeaderValue::from_static(value),
-            )])
-        };
-        assert!(comes_from_a_page(&headers("origin", "null")));
-        assert!(comes_from_a_page(&headers("sec-fetch-site", "cross-site")));
-        assert!(comes_from_a_page(&headers("sec-fetch-site", "same-site")));
-        assert!(!comes_from_a_page(&headers("sec-fetch-site", "none")));
-        assert!(!comes_from_a_page(&HeaderMap::new()));
     }
 }

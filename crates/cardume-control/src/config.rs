@@ -1,17 +1,21 @@
 //! `[control]`, and what the door is built from.
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{net::SocketAddr, path::PathBuf};
 
 use libp2p_identity::PeerId;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    hosts::Hosts,
+    listen::{Listen, ListenError},
     scrape::{Metrics, Port},
-    server::Server,
+    server::{Doors, Server},
     socket::{BindError, Socket},
+    tcp,
+    tokens::{TokenFileError, Tokens},
 };
+
+/// The file of the tokens, in the data directory.
+const TOKENS: &str = "tokens";
 
 /// Where the control API listens, and who may use it besides root and the node's own user.
 #[derive(
@@ -19,9 +23,12 @@ use crate::{
 )]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// `unix:PATH`, or `systemd:NAME` for a socket that the service manager has made; where the program that runs the
-    /// node puts it, if not set.
-    pub listen: Option<String>,
+    /// `unix:PATH`, or `systemd:NAME` for a socket that the service manager has made, and `ADDRESS:PORT` to serve the API
+    /// over TCP too, to who shows a token: one of them, or a list. There is always a socket: where the program that runs
+    /// the node puts it, if it is not said.
+    pub listen: Option<Listen>,
+    /// Names of this host that callers over TCP may use, besides `localhost` and addresses.
+    pub hosts: Vec<String>,
     /// Name or number of the group whose members may use the socket as operators.
     pub group: Option<String>,
 }
@@ -88,11 +95,20 @@ pub struct Handles {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// `control.listen` is of a kind that is not offered.
-    #[error(
-        "control.listen: {0:?} is neither unix: and an absolute path nor systemd: and a name (the API is not served over TCP)"
-    )]
-    Listen(String),
+    /// `control.listen` names a place where nothing can listen.
+    #[error("control.listen: {0}")]
+    Listen(#[from] ListenError),
+    /// Nothing can be served at a port of `control.listen`.
+    #[error("control.listen: cannot listen at {address}: {source}")]
+    Port {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The tokens cannot be read.
+    #[error(transparent)]
+    Tokens(#[from] TokenFileError),
     /// `control.group` is no group of this machine.
     #[error(
         "control.group: there is no group {0:?} in /etc/group; make it with groupadd, or give its number if it is defined elsewhere"
@@ -112,31 +128,20 @@ pub enum BuildError {
 }
 
 impl Config {
-    /// The configured path of the socket; none when it is made by the service manager.
-    ///
-    /// # Errors
-    /// [`BuildError::Listen`] when `listen` is neither `unix:` and an absolute path nor `systemd:` and a name.
-    pub fn socket(&self) -> Result<Option<PathBuf>, BuildError> {
-        let Some(listen) = &self.listen else {
-            return Ok(None);
-        };
-        if self.inherited().is_some_and(|name| !name.is_empty()) {
-            return Ok(None);
-        }
-        match listen.strip_prefix("unix:").map(Path::new) {
-            Some(path) if path.is_absolute() => Ok(Some(path.to_owned())),
-            _ => Err(BuildError::Listen(listen.clone())),
-        }
+    /// The configured path of the socket; none when it is not said, or made by the service manager.
+    pub fn socket(&self) -> Option<PathBuf> {
+        self.listen.as_ref()?.socket()
     }
 
     /// The name that the service manager has for the configured socket.
     pub fn inherited(&self) -> Option<&str> {
-        self.listen.as_deref()?.strip_prefix("systemd:")
+        self.listen.as_ref()?.inherited()
     }
 
-    /// Makes the socket, at `socket_default` unless configured, and the server of the API behind it.
+    /// Makes the socket, at `socket_default` unless configured, the ports, and the server of the API behind them.
     ///
-    /// Where `metrics` says so, numbers are served over TCP as well. A socket that was `inherited` is taken as it is: whoever made it says who may connect, and removes it.
+    /// Where `metrics` says so, numbers are served at a port of their own. A socket that was `inherited` is taken as it
+    /// is: whoever made it says who may connect, and removes it.
     ///
     /// Callers may connect from now on; they are answered while [`Server::run`] runs. Must be called in a tokio
     /// runtime.
@@ -151,15 +156,29 @@ impl Config {
         node: NodeInfo,
         handles: Handles,
     ) -> Result<Server, BuildError> {
-        let path = self.socket()?.unwrap_or(socket_default);
-        let port = metrics.listen.map(Port::bind).transpose()?;
-        if let Some(listener) = inherited {
-            let (socket, grouped) = Socket::inherit(listener, path)?;
-            return Ok(Server::new(socket, port, grouped, node, handles));
-        }
-        let group = self.group.as_deref().map(group_id).transpose()?;
-        let socket = Socket::bind(&path, group)?;
-        Ok(Server::new(socket, port, group.is_some(), node, handles))
+        let listen = self.listen.clone().unwrap_or_default();
+        listen.check()?;
+        let path = listen.socket().unwrap_or(socket_default);
+        let tokens = Tokens::open(node.data_dir.join(TOKENS))?;
+        let scraped = metrics.listen.map(Port::bind).transpose()?;
+        let bind = |address| tcp::bind(address).map_err(|source| BuildError::Port { address, source });
+        let ports = listen.ports().map(bind).collect::<Result<_, _>>()?;
+        let (socket, grouped) = match inherited {
+            Some(listener) => Socket::inherit(listener, path)?,
+            None => {
+                let group = self.group.as_deref().map(group_id).transpose()?;
+                (Socket::bind(&path, group)?, group.is_some())
+            }
+        };
+        let doors = Doors {
+            socket,
+            grouped,
+            scraped,
+            ports,
+            hosts: Hosts::new(&self.hosts),
+            tokens,
+        };
+        Ok(Server::new(doors, node, handles))
     }
 }
 
@@ -185,28 +204,6 @@ fn find_group(groups: &str, name: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_unix_socket_is_offered_by_absolute_path_or_by_name() {
-        let config = |listen: &str| Config {
-            listen: Some(listen.into()),
-            ..Config::default()
-        };
-        assert_eq!(
-            config("unix:/run/c.sock").socket().unwrap(),
-            Some("/run/c.sock".into())
-        );
-        assert_eq!(Config::default().socket().unwrap(), None);
-        assert_eq!(config("systemd:api").socket().unwrap(), None);
-        assert_eq!(config("systemd:api").inherited(), Some("api"));
-        for listen in ["127.0.0.1:4080", "unix:c.sock", "/run/c.sock", "systemd:"] {
-            let error = config(listen).socket().unwrap_err().to_string();
-            assert!(
-                error.contains("control.listen") && error.contains(listen),
-                "{error}"
-            );
-        }
-    }
 
     #[test]
     fn a_group_is_found_by_its_name_or_number() {

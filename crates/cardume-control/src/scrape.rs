@@ -1,19 +1,18 @@
 //! Where Prometheus asks: a TCP port for numbers and nothing else.
 use std::{
-    net::{IpAddr, SocketAddr, TcpListener as StdListener},
+    net::{SocketAddr, TcpListener as StdListener},
     sync::Arc,
 };
 
 use axum::{
     Router,
     extract::Request,
-    http::{HeaderMap, header},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
 };
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{config::BuildError, problem::Refused, routes};
+use crate::{config::BuildError, hosts::Hosts, problem::Refused, routes};
 
 /// `[metrics]`: where Prometheus may ask.
 #[derive(
@@ -58,51 +57,10 @@ impl Port {
     pub(crate) fn router(&self, parts: Arc<routes::Parts>) -> Router {
         let is_local = self.address().is_some_and(|address| address.ip().is_loopback());
         routes::numbers(parts).layer(from_fn(move |request: Request, next: Next| async move {
-            if is_local && !names_this_host(request.headers()) {
+            if is_local && !Hosts::default().are_named_by(request.uri(), request.headers()) {
                 return Refused::denied("no name but localhost leads here").into_response();
             }
             next.run(request).await as Response
         }))
-    }
-}
-
-/// Whether a request to a port of this host alone says so. A page elsewhere that has its own name lead here does not.
-fn names_this_host(headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let Some(host) = host else { return false };
-    host.parse::<SocketAddr>().is_ok()
-        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
-        || host.split(':').next() == Some("localhost")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn another_name_for_this_host_is_noticed() {
-        let named = |host: &str| {
-            let value = header::HeaderValue::from_str(host).expect("a header");
-            names_this_host(&HeaderMap::from_iter([(header::HOST, value)]))
-        };
-        for host in [
-            "127.0.0.1:9464",
-            "127.0.0.1",
-            "[::1]:9464",
-            "[::1]",
-            "localhost",
-            "localhost:9464",
-        ] {
-            assert!(named(host), "{host}");
-        }
-        for host in [
-            "evil.example",
-            "evil.example:9464",
-            "localhost.evil.example",
-            "127.0.0.1.evil.example",
-        ] {
-            assert!(!named(host), "{host}");
-        }
-        assert!(!names_this_host(&HeaderMap::new()));
     }
 }

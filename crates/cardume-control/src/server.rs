@@ -7,7 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, body::Body, http::Request};
+use axum::{
+    Router,
+    body::Body,
+    http::{Extensions, Request},
+};
 use cardume_api::{Event, FollowState, PeerChange};
 use cardume_connect::PeerEvent;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -15,7 +19,7 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream},
+    net::{TcpListener, TcpStream, UnixStream},
     sync::{broadcast::error::RecvError, mpsc},
 };
 use tokio_util::sync::CancellationToken;
@@ -23,14 +27,20 @@ use tower::ServiceExt;
 
 use crate::{
     Follows,
+    attempts::Attempts,
     caller::Caller,
     config::{Handles, NodeInfo},
     events::Events,
+    gate::Remote,
+    hosts::Hosts,
     link::Links,
     operations::{Operations, Work},
     routes::{self, Parts, reached},
     scrape::Port,
+    sessions::Sessions,
     socket::Socket,
+    tcp::Ports,
+    tokens::Tokens,
 };
 
 /// Connections at once; others wait in the system's queue.
@@ -46,7 +56,7 @@ const MAX_HEADERS: usize = 64;
 /// Bytes of a head, as above.
 const MAX_HEAD: usize = 16 * 1024;
 /// Pause when no connection can be taken for lack of file descriptors: trying again at once would spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The API behind its socket.
 ///
@@ -56,6 +66,9 @@ pub struct Server {
     grouped: bool,
     router: Router,
     scraped: Option<(Port, Router)>,
+    ports: Ports,
+    /// What is behind the ports.
+    remote: Router,
     work: mpsc::Receiver<Work>,
     events: Arc<Events>,
     connect: cardume_connect::Handle,
@@ -64,14 +77,30 @@ pub struct Server {
     ending: CancellationToken,
 }
 
+/// Where callers come in, and by what they are known.
+pub(crate) struct Doors {
+    pub(crate) socket: Socket,
+    /// Whether who gets to the socket is of its group.
+    pub(crate) grouped: bool,
+    /// For numbers alone.
+    pub(crate) scraped: Option<Port>,
+    pub(crate) ports: Vec<TcpListener>,
+    pub(crate) hosts: Hosts,
+    pub(crate) tokens: Tokens,
+}
+
 impl Server {
-    pub(crate) fn new(
-        socket: Socket,
-        port: Option<Port>,
-        grouped: bool,
-        node: NodeInfo,
-        handles: Handles,
-    ) -> Self {
+    pub(crate) fn new(doors: Doors, node: NodeInfo, handles: Handles) -> Self {
+        let Doors {
+            socket,
+            grouped,
+            scraped,
+            ports,
+            hosts,
+            tokens,
+        } = doors;
+        let (tokens, sessions) = (Arc::new(tokens), Arc::<Sessions>::default());
+        let (ports, opener) = Ports::new(ports, sessions.clone());
         let ending = CancellationToken::new();
         let events = Arc::new(Events::default());
         let (operations, work) = Operations::new(events.clone(), ending.clone());
@@ -85,17 +114,29 @@ impl Server {
             events: events.clone(),
             ending: ending.clone(),
             started: Instant::now(),
+            tokens: tokens.clone(),
+            sessions: sessions.clone(),
+            opener,
         });
-        let scraped = port.map(|port| {
+        let scraped = scraped.map(|port| {
             let router = port.router(parts.clone());
             (port, router)
         });
-        let router = routes::router(parts);
+        let remote = Remote {
+            hosts,
+            tokens,
+            sessions,
+            attempts: Attempts::default(),
+            cookie: cookie(&parts.node),
+        };
+        let (router, remote) = routes::routers(parts, Arc::new(remote));
         Self {
             socket,
             grouped,
             router,
             scraped,
+            ports,
+            remote,
             work,
             events,
             connect,
@@ -108,6 +149,11 @@ impl Server {
     /// Where the socket is.
     pub fn socket(&self) -> &Path {
         self.socket.path()
+    }
+
+    /// Where the API is served over TCP.
+    pub fn ports(&self) -> Vec<SocketAddr> {
+        self.ports.addresses()
     }
 
     /// Where metrics are served over TCP, if they are.
@@ -125,6 +171,8 @@ impl Server {
             grouped,
             router,
             scraped,
+            ports,
+            remote,
             mut work,
             events,
             connect,
@@ -144,29 +192,34 @@ impl Server {
                 forward_follows(&follows, &events)
             )
         };
-        tokio::pin!(forwarding);
+        // Has its own connections, and ends when answers have to.
+        let remote = ports.run(remote, ending.clone());
+        tokio::pin!(forwarding, remote);
         let mut of_operators = 0_usize;
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 _ = &mut forwarding => unreachable!("forwarding does not end"),
+                () = &mut remote => unreachable!("the ports are served until the end"),
                 Some(work) = work.recv() => operations.push(work),
                 Some(()) = operations.next() => {}
-                Some(admin) = connections.next() => of_operators -= usize::from(!admin),
+                Some(is_owner) = connections.next() => of_operators -= usize::from(!is_owner),
                 Some(()) = scrapers.next() => {}
                 taken = accept_scraper(scraped.as_ref()), if scrapers.len() < MAX_SCRAPERS => {
                     let Some((stream, router)) = taken else { continue };
-                    scrapers.push(serve(stream, None, router, ending.clone()));
+                    scrapers.push(serve(stream, |_| {}, router, ending.clone()));
                 }
                 taken = accept(&socket, grouped), if connections.len() < MAX_CONNECTIONS => {
                     let Some((stream, caller)) = taken else { continue };
-                    if !caller.is_admin() && of_operators >= MAX_OF_OPERATORS {
+                    let is_owner = caller.is_owner();
+                    if !is_owner && of_operators >= MAX_OF_OPERATORS {
                         tracing::warn!("too many connections of operators; one more is refused");
                         continue;
                     }
-                    of_operators += usize::from(!caller.is_admin());
-                    let serving = serve(stream, Some(caller), router.clone(), ending.clone());
-                    connections.push(serving.map(move |()| caller.is_admin()).boxed());
+                    of_operators += usize::from(!is_owner);
+                    let mark = move |extensions: &mut Extensions| drop(extensions.insert(caller.clone()));
+                    let serving = serve(stream, mark, router.clone(), ending.clone());
+                    connections.push(serving.map(move |()| is_owner).boxed());
                 }
             }
         }
@@ -180,6 +233,7 @@ impl Server {
         let drained = async {
             tokio::join!(
                 told,
+                remote,
                 async { while connections.next().await.is_some() {} },
                 async { while scrapers.next().await.is_some() {} },
             )
@@ -219,16 +273,22 @@ async fn accept_scraper(scraped: Option<&(Port, Router)>) -> Option<(TcpStream, 
     }
 }
 
-/// Answers one connection to its end, or until the answer under way when the node stops.
-async fn serve<S>(stream: S, caller: Option<Caller>, router: Router, ending: CancellationToken)
+/// The name of the cookie of this node: a browser has one jar for all ports of a host.
+fn cookie(node: &NodeInfo) -> String {
+    let peer = node.peer_id.to_string();
+    format!("cardume-{}", &peer[peer.len().saturating_sub(8)..])
+}
+
+/// Answers one connection to its end, or until the answer under way when the node stops; `mark` tells of each request
+/// where it comes from.
+pub(crate) async fn serve<S, M>(stream: S, mark: M, router: Router, ending: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    M: Fn(&mut Extensions) + Send + 'static,
 {
     let answer = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        if let Some(caller) = caller {
-            request.extensions_mut().insert(caller);
-        }
+        mark(request.extensions_mut());
         router.clone().oneshot(request)
     });
     let mut http = hyper::server::conn::http1::Builder::new();

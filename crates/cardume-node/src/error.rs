@@ -91,6 +91,7 @@ impl StartError {
                 | BuildError::Bind(BindError::NotGiven { .. } | BindError::Unreachable { .. }),
             ) => Some("control.group"),
             Self::Control(BuildError::Metrics { .. }) => Some("metrics.listen"),
+            Self::Control(BuildError::Tokens(_)) => None,
             Self::Control(_) => Some("control.listen"),
             _ => None,
         }

@@ -84,7 +84,7 @@ impl Phase {
 impl Node {
     /// Opens the data directory, builds the swarm and the doors, and listens.
     ///
-    /// `config.node.data_dir` and `config.control.listen` must be set: a library looks up no places.
+    /// `config.node.data_dir` and the socket of `config.control.listen` must be set: a library looks up no places.
     ///
     /// # Errors
     ///

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn quiet(home: &Path) -> Config {
     let mut config = Config::default();
     config.node.data_dir = Some(home.join("data"));
-    config.control.listen = Some(format!("unix:{}", home.join("s").display()));
+    config.control.listen = Some(format!("unix:{}", home.join("s").display()).into());
     config.listen.addresses = vec![
         "/ip4/127.0.0.1/tcp/0".parse().unwrap(),
         "/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap(),

@@ -116,7 +116,7 @@ fn private_directory(reach: Reach<'_>) -> anyhow::Result<TempDir> {
 
 fn configured(mut config: Config, data_dir: PathBuf, socket: &Path) -> Config {
     config.node.data_dir = Some(data_dir);
-    config.control.listen = Some(format!("unix:{}", socket.display()));
+    config.control.listen = Some(format!("unix:{}", socket.display()).into());
     config.control.group = None;
     config.metrics.listen = None;
     config.identity.key_file = None;

@@ -1,6 +1,6 @@
 //! Finds the daemon to ask.
 use std::{
-    io,
+    io::{self, Read},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
 };
@@ -16,6 +16,9 @@ use crate::{
 
 /// Where the daemon of the whole machine has its socket.
 const SYSTEM_SOCKET: &str = "/run/cardume/cardume.sock";
+
+/// Bytes of a file with a token in it; a token has far fewer.
+const MAX_TOKEN: u64 = 4096;
 
 /// What a command needs to find a daemon, or to run a node itself.
 #[derive(Debug, Clone, Copy)]
@@ -82,10 +85,16 @@ impl Reach<'_> {
     fn find(&self) -> anyhow::Result<Option<Client>> {
         if let Some(address) = self.named() {
             let client = Client::from_address(address)?;
-            if let Address::Unix(path) = client.address() {
-                probe(path).map_err(|error| named_error(path, &error))?;
-            }
-            return Ok(Some(client));
+            return Ok(Some(match client.address() {
+                Address::Unix(path) => {
+                    probe(path).map_err(|error| named_error(path, &error))?;
+                    client
+                }
+                Address::Http(_) => match self.token()? {
+                    Some(token) => client.with_token(token),
+                    None => client,
+                },
+            }));
         }
         let mut forbidden = None;
         for path in self.sockets()? {
@@ -104,6 +113,27 @@ impl Reach<'_> {
                 .say_more(format!("the daemon at {} is not for this user", path.display()));
         }
         Ok(None)
+    }
+
+    /// The secret of a token, from the file that the user names.
+    fn token(&self) -> anyhow::Result<Option<String>> {
+        const VARIABLE: &str = "CARDUME_TOKEN_FILE";
+        let Some(path) = self.environment.path(VARIABLE) else {
+            return Ok(None);
+        };
+        let failed = |error: io::Error| {
+            let message = format!("{VARIABLE}: {}: {error}", path.display());
+            Ended::usage(message)
+        };
+        let mut text = String::new();
+        let file = std::fs::File::open(&path).map_err(failed)?;
+        file.take(MAX_TOKEN).read_to_string(&mut text).map_err(failed)?;
+        let token = text.trim();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let message = format!("{VARIABLE}: {} holds no token", path.display());
+            return Err(Ended::usage(message).into());
+        }
+        Ok(Some(token.to_owned()))
     }
 
     /// The address that the user gave.
@@ -132,7 +162,7 @@ impl Reach<'_> {
         };
         // What is no socket was refused when the configuration was read.
         let own = given.data_dir.or(config.node.data_dir);
-        if let Ok(Some(path)) = config.control.socket() {
+        if let Some(path) = config.control.socket() {
             // A daemon that runs may have been started before that was written.
             let data_dir = own.unwrap_or_else(|| self.environment.data_dir());
             return Ok(vec![path, data_dir.join("cardume.sock")]);

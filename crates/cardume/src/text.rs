@@ -59,6 +59,14 @@ pub(crate) fn span(time: Duration) -> String {
     }
 }
 
+/// Seconds since 1970, in UTC, for people and programs.
+pub(crate) fn moment(seconds: u64) -> String {
+    let time = i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map_or_else(|| seconds.to_string(), |time| time.to_string())
+}
+
 /// Rows as a table for a person, or with tabs between for a program.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>, terminal: bool) -> String {
     let rows = rows.into_iter().map(|row| row.map(|cell| clean(&cell)));

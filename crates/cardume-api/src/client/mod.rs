@@ -7,6 +7,7 @@ mod content;
 mod error;
 mod events;
 mod rates;
+mod tokens;
 mod topics;
 
 use std::time::Duration;
@@ -42,6 +43,17 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     address: Address,
+    token: Option<Token>,
+}
+
+/// A secret that no log shows.
+#[derive(Clone)]
+struct Token(String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token")
+    }
 }
 
 impl Client {
@@ -76,7 +88,19 @@ impl Client {
         };
         let base = Url::parse(&base).map_err(|error| bad(error.to_string()))?;
         let http = builder.build().map_err(|error| bad(error.to_string()))?;
-        Ok(Self { http, base, address })
+        Ok(Self {
+            http,
+            base,
+            address,
+            token: None,
+        })
+    }
+
+    /// The same client, which shows `token` with every call, as a daemon wants it over TCP.
+    #[must_use]
+    pub fn with_token(self, token: String) -> Self {
+        let token = Some(Token(token));
+        Self { token, ..self }
     }
 
     /// Where the daemon is.
@@ -91,7 +115,11 @@ impl Client {
             .expect("an http URL has a path")
             .clear()
             .extend(segments);
-        self.http.request(method, url)
+        let request = self.http.request(method, url);
+        match &self.token {
+            Some(Token(token)) => request.bearer_auth(token),
+            None => request,
+        }
     }
 
     fn silent(&self) -> ClientError {

@@ -12,6 +12,7 @@ use crate::{
     extract::{CidPath, Json as Body, check_peers},
     operations::{self, Ticket},
     problem::{Refused, Result},
+    rights::Right,
 };
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
@@ -44,7 +45,7 @@ impl Parts {
     async fn repair(&self, caller: Caller, cid: Option<Cid>, how: NewRepair) -> Result<Accepted> {
         check_peers(&how.peers)?;
         if how.overwrite {
-            caller.check_admin()?;
+            caller.check(Right::Admin)?;
         }
         let (store, exchange) = (self.handles.store.clone(), self.handles.exchange.clone());
         self.start(Kind::Repair, cid, |ticket| {

@@ -7,6 +7,7 @@ mod fetches;
 mod files;
 mod health;
 mod kad;
+mod logins;
 mod membership;
 mod metrics;
 mod nat;
@@ -17,6 +18,7 @@ mod range;
 mod rates;
 mod rendezvous;
 mod shares;
+mod tokens;
 mod topics;
 mod traffic;
 mod tree;
@@ -32,7 +34,7 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
     http::StatusCode,
-    middleware::{Next, from_fn},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
 use cardume_api::{Code, Problem};
@@ -43,12 +45,15 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) use self::peers::reached;
 use crate::{
-    caller,
     config::{Handles, NodeInfo},
     events::Events,
+    gate::{self, Remote},
     link::Links,
     operations::Operations,
     problem::Refused,
+    sessions::Sessions,
+    tcp::Opener,
+    tokens::Tokens,
 };
 
 /// Bytes of a JSON body.
@@ -65,7 +70,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 #[openapi(
     info(
         title = "cardume",
-        description = "The control API of a node, served on its unix socket."
+        description = "The control API of a node, served on its unix socket, and over TCP to who shows a token."
     ),
     components(schemas(Problem, cardume_api::Event))
 )]
@@ -96,6 +101,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         topics::publishing().into_openapi(),
         channels::routes().into_openapi(),
         channels::slow_routes().into_openapi(),
+        tokens::routes().into_openapi(),
     ];
     parts
         .into_iter()
@@ -114,12 +120,35 @@ pub(crate) struct Parts {
     /// Cancelled when streams have to end.
     pub(crate) ending: CancellationToken,
     pub(crate) started: Instant,
+    /// Who may call over TCP.
+    pub(crate) tokens: Arc<Tokens>,
+    /// Browsers that are logged in.
+    pub(crate) sessions: Arc<Sessions>,
+    /// Opens a port for them.
+    pub(crate) opener: Opener,
 }
 
 type Shared = Arc<Parts>;
 
-/// All routes.
-pub(crate) fn router(parts: Arc<Parts>) -> Router {
+/// All routes: as the socket has them, and as the ports have them, with what browsers need besides.
+pub(crate) fn routers(parts: Arc<Parts>, remote: Arc<Remote>) -> (Router, Router) {
+    let api = api(parts);
+    let at_socket = api
+        .clone()
+        .layer(from_fn(gate::at_socket))
+        .layer(CatchPanicLayer::custom(panicked));
+    let logins = logins::routes(remote.clone()).layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT));
+    let at_ports = api
+        .layer(from_fn_with_state(remote.clone(), gate::with_token))
+        .merge(logins)
+        .layer(from_fn_with_state(remote, gate::of_this_host))
+        .layer(CatchPanicLayer::custom(panicked));
+    (at_socket, at_ports)
+}
+
+/// The routes of the API, each with what it takes.
+fn api(parts: Arc<Parts>) -> Router {
+    let events = parts.events.clone();
     let quick = OpenApiRouter::new()
         .merge(node::routes())
         .merge(health::routes())
@@ -133,6 +162,7 @@ pub(crate) fn router(parts: Arc<Parts>) -> Router {
         .merge(fetches::routes())
         .merge(care::routes())
         .merge(channels::routes())
+        .merge(tokens::routes())
         .layer(from_fn(in_time));
     // These wait for peers, or for as many bytes as there are.
     let slow = OpenApiRouter::new()
@@ -160,8 +190,7 @@ pub(crate) fn router(parts: Arc<Parts>) -> Router {
     router
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn(caller::gate))
-        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(events, gate::with_right))
 }
 
 /// The routes for who watches over the node and may do nothing else.

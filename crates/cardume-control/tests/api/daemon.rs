@@ -1,14 +1,14 @@
 //! A node without a swarm, and callers that speak to it byte by byte.
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use cardume_api::{Client, Problem};
+use cardume_api::{Client, NewToken, Problem, Scope};
 use cardume_control::{Config, Handles, Metrics, NodeInfo};
 use cardume_store::Store;
 use libp2p_identity::Keypair;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
+    net::{TcpStream, UnixStream},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,8 @@ pub(crate) struct Daemon {
     pub(crate) directory: TempDir,
     pub(crate) socket: PathBuf,
     pub(crate) metrics: SocketAddr,
+    /// Where the API is served over TCP.
+    pub(crate) port: SocketAddr,
     pub(crate) client: Client,
     pub(crate) store: Store,
     /// Cancelled when a caller asks the node to stop.
@@ -32,7 +34,11 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) async fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::start_with(tempfile::tempdir().unwrap(), |config| config).await
+    }
+
+    /// A node whose state is in `directory`, configured in a way of its own.
+    pub(crate) async fn start_with(directory: TempDir, how: impl FnOnce(Config) -> Config) -> Self {
         let home = directory.path().to_owned();
         let key = Keypair::generate_ed25519();
         let local = key.public().to_peer_id();
@@ -129,11 +135,18 @@ impl Daemon {
         let metrics = Metrics {
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         };
-        let server = Config::default()
+        let config = how(Config {
+            listen: Some("127.0.0.1:0".into()),
+            hosts: vec!["node.example".into()],
+            ..Config::default()
+        });
+        let server = config
             .build(home.join("run/c.sock"), None, &metrics, node, handles)
             .unwrap();
         let socket = server.socket().to_owned();
         let metrics = server.metrics().unwrap();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let port = server.ports().first().copied().unwrap_or(nowhere);
         let (door, work) = (CancellationToken::new(), CancellationToken::new());
         let door_to_close = door.clone();
         Self {
@@ -146,6 +159,7 @@ impl Daemon {
             directory,
             socket,
             metrics,
+            port,
             store,
             stop,
             door,
@@ -175,6 +189,32 @@ impl Daemon {
         // The node may answer and close before it has read all.
         let _ = stream.write_all(request.as_bytes()).await;
         Answer::read(stream).await
+    }
+
+    /// The same as [`request`](Self::request), over TCP.
+    pub(crate) async fn remote(&self, method: &str, target: &str, fields: &str) -> Answer {
+        let host = self.port.to_string();
+        self.remote_raw(&format!(
+            "{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{fields}\r\n"
+        ))
+        .await
+    }
+
+    /// The same as [`raw`](Self::raw), over TCP.
+    pub(crate) async fn remote_raw(&self, request: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.port).await.unwrap();
+        let _ = stream.write_all(request.as_bytes()).await;
+        Answer::read(stream).await
+    }
+
+    /// The secret of a token that was just made.
+    pub(crate) async fn token(&self, name: &str, scopes: &[Scope], expires_s: Option<u64>) -> String {
+        let new = NewToken {
+            name: name.into(),
+            scopes: scopes.to_vec(),
+            expires_s,
+        };
+        self.client.new_token(&new).await.unwrap().secret
     }
 
     /// A request with these fields, `\r\n` after each, and no body.

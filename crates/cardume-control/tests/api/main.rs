@@ -5,8 +5,10 @@ mod content;
 mod daemon;
 mod door;
 mod events;
+mod logins;
 mod metrics;
 mod operations;
+mod remote;
 
 use std::collections::HashSet;
 

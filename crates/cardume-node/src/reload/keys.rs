@@ -16,6 +16,7 @@ pub(super) const KEYS: &[(&str, Applies)] = &[
     ("connect.max_per_peer", Live),
     ("connect.memory_ceiling", Live),
     ("control.group", Restart),
+    ("control.hosts", Restart),
     ("control.listen", Restart),
     ("exchange.direct_timeout", Restart),
     ("exchange.find_timeout", Restart),

@@ -51,6 +51,12 @@ fn words(event: &Event) -> String {
         Event::Follow {
             name, number, cid, ..
         } => format!("follow {name} is at version {number}: {cid}"),
+        Event::Audit {
+            who,
+            method,
+            path,
+            status,
+        } => format!("audit {who}: {method} {path}: {status}"),
         Event::Lost { count: Some(count) } => format!("lost {count} events"),
         Event::Lost { count: None } => "lost events: the daemon was started anew".into(),
         _ => "something this program does not know".into(),

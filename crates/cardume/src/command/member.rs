@@ -19,6 +19,7 @@ use super::key;
 use crate::{
     failure::{self, Ended},
     reach::Reach,
+    text::moment,
 };
 
 /// Members of a closed network: certificates, signed and taken back
@@ -306,14 +307,6 @@ fn lines(value: &Value) -> String {
 
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// In UTC, for people and programs.
-fn moment(seconds: u64) -> String {
-    let time = i64::try_from(seconds)
-        .ok()
-        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    time.map_or_else(|| seconds.to_string(), |time| time.to_string())
 }
 
 fn ended(error: FileError) -> Ended {

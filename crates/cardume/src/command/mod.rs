@@ -12,9 +12,11 @@ mod key;
 mod member;
 mod net;
 mod node;
+mod open;
 mod peer;
 mod rates;
 mod share;
+mod token;
 mod topic;
 mod traffic;
 mod upload;
@@ -42,6 +44,8 @@ pub(crate) enum Command {
     Id(node::IdOptions),
     /// Find out what is wrong with the node
     Doctor(doctor::Options),
+    /// Open the node's page in a browser
+    Open(open::Options),
     /// Stop the daemon
     Stop,
     /// Have the daemon read its configuration again
@@ -66,6 +70,9 @@ pub(crate) enum Command {
     /// Channels: signed names that point at content and move
     #[command(subcommand)]
     Channel(channel::Command),
+    /// Tokens: who may use the control API over TCP
+    #[command(subcommand)]
+    Token(token::Command),
     /// The configuration
     #[command(subcommand)]
     Config(configuration::Command),
@@ -100,6 +107,7 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, out: &Out) ->
         Command::Status(options) => in_runtime(node::status(reach, options)),
         Command::Id(options) => in_runtime(node::id(reach, options)),
         Command::Doctor(options) => in_runtime(doctor::run(reach, options)),
+        Command::Open(options) => in_runtime(open::run(reach, options)),
         Command::Stop => in_runtime(node::stop(reach)),
         Command::Reload(_) => in_runtime(configuration::reload(reach)),
         Command::Events(options) => in_runtime(events::run(reach, options)),
@@ -109,6 +117,7 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, out: &Out) ->
         Command::Kad(command) => in_runtime(kad::run(reach, command)),
         Command::Topic(command) => in_runtime(topic::run(reach, command)),
         Command::Channel(command) => in_runtime(channel::run(reach, command)),
+        Command::Token(command) => in_runtime(token::run(reach, command)),
         Command::Config(configuration::Command::Plan { exit_code }) => {
             in_runtime(configuration::plan(reach, exit_code))
         }

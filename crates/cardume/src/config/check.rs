@@ -1,4 +1,5 @@
 //! Checks that no single key can fail alone.
+mod control;
 mod topics;
 
 use std::{
@@ -14,9 +15,6 @@ use multiaddr::{Multiaddr, Protocol};
 use super::{layer::Path, wording::suggest};
 
 mod channels;
-
-/// Bytes of a socket's path (`sun_path` of `unix(7)`), less its end, and less the name under which it is made.
-const MAX_SOCKET_PATH: usize = 90;
 
 /// Something wrong with the whole.
 pub(super) struct Problem {
@@ -39,6 +37,7 @@ pub(super) fn whole(config: &Config) -> Vec<Problem> {
     allows(config, &mut found);
     channels::check(config, &mut found);
     places(config, &mut found);
+    control::check(config, &mut found);
     found.0
 }
 
@@ -404,23 +403,6 @@ fn places(config: &Config, found: &mut Findings) {
                 reason,
                 Some("give each a place of its own"),
             );
-        }
-    }
-    if let Some(listen) = &config.control.listen {
-        match listen.strip_prefix("unix:") {
-            Some(path) if path.len() > MAX_SOCKET_PATH => {
-                let reason = format!(
-                    "the path has {} bytes, and that of a socket at most {MAX_SOCKET_PATH}",
-                    path.len()
-                );
-                found.add(&["control", "listen"], reason, None);
-            }
-            Some(path) if path.starts_with('/') => {}
-            _ => found.add(
-                &["control", "listen"],
-                format!("nothing can listen at {listen:?}"),
-                Some("write unix:/absolute/path"),
-            ),
         }
     }
     if let Err(error) = tracing_subscriber::EnvFilter::try_new(&config.log.level) {

@@ -20,7 +20,7 @@ pub(crate) fn data_dir(config: &Config, environment: &Environment) -> PathBuf {
 /// The usual place, unless another daemon answers there: then in the data directory.
 pub(crate) fn socket(config: &Config, environment: &Environment, data_dir: &Path) -> PathBuf {
     // What is no socket was refused when the configuration was read.
-    if let Ok(Some(path)) = config.control.socket() {
+    if let Some(path) = config.control.socket() {
         return path;
     }
     let own = in_data_dir(data_dir);

@@ -49,7 +49,8 @@ pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
         Some((path, _)) => path.clone(),
         None => places::socket(&config, reach.environment, &data_dir),
     };
-    config.control.listen = Some(format!("unix:{}", socket.display()));
+    let listen = config.control.listen.take().unwrap_or_default();
+    config.control.listen = Some(listen.at_socket(&socket));
     config.node.data_dir = Some(data_dir);
 
     let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -111,7 +112,7 @@ const CONTROL: &str = "control";
 /// When `control.listen` names one, and there is none.
 fn inherited(config: &Config, environment: &Environment) -> Result<Option<(PathBuf, UnixListener)>, Ended> {
     let named = config.control.inherited();
-    if config.control.listen.is_some() && named.is_none() {
+    if config.control.socket().is_some() {
         return Ok(None);
     }
     let name = named.unwrap_or(CONTROL);

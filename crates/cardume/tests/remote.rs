@@ -1,0 +1,149 @@
+//! The command line over TCP: tokens, and the address of the page.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where it fails, also in the functions it calls"
+)]
+
+use std::{fs, process::Output};
+
+use cardume_testkit::{
+    daemon::{Daemon, Home, error, status},
+    patience,
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_cardume");
+
+/// A daemon with a port, and where that is.
+fn daemon() -> (Daemon, String) {
+    let home = Home::new(PROGRAM).unwrap();
+    let listen = format!(
+        r#"control.listen=["unix:{}", "127.0.0.1:0"]"#,
+        home.socket().display()
+    );
+    let daemon = home.set(listen).start().unwrap();
+    let login = daemon.json(["open", "--print"]).unwrap();
+    let url = login["url"].as_str().unwrap().to_owned();
+    let end = url.find("/open?code=").unwrap();
+    (daemon, url[..end].to_owned())
+}
+
+/// Runs a command line over TCP, with the token in the file of this name.
+fn remote(daemon: &Daemon, address: &str, token: Option<&str>, arguments: &[&str]) -> Output {
+    let mut command = daemon.command();
+    command.env("CARDUME_API", address).args(arguments);
+    if let Some(token) = token {
+        command.env("CARDUME_TOKEN_FILE", daemon.path().join(token));
+    }
+    patience::output(&mut command).unwrap()
+}
+
+fn text(output: &Output) -> String {
+    assert_eq!(status(output), 0, "{}", error(output));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn a_token_works_from_elsewhere_until_it_is_replaced_or_taken_back() {
+    let (daemon, address) = daemon();
+    let made = daemon
+        .run([
+            "token",
+            "new",
+            "ci",
+            "--scope",
+            "read,content",
+            "--expires",
+            "90d",
+        ])
+        .unwrap();
+    fs::write(daemon.path().join("ci"), text(&made)).unwrap();
+    assert_eq!(text(&made).lines().count(), 1, "nothing but the secret");
+    let id = text(&remote(&daemon, &address, Some("ci"), &["id"]));
+    assert_eq!(id.trim(), daemon.peer_id().unwrap());
+
+    let listed = daemon.json(["token", "ls"]).unwrap();
+    assert_eq!(
+        (&listed["name"], listed["scopes"].as_array().unwrap().len()),
+        (&"ci".into(), 2)
+    );
+    assert!(
+        listed["expires"].is_number() && listed["used"].is_number(),
+        "{listed}"
+    );
+    assert!(!listed.to_string().contains(text(&made).trim()));
+
+    let stop = remote(&daemon, &address, Some("ci"), &["stop"]);
+    assert_eq!(status(&stop), 5, "{}", error(&stop));
+    assert!(error(&stop).contains("scope admin"), "{}", error(&stop));
+
+    let rotated = text(&daemon.run(["token", "rotate", "ci"]).unwrap());
+    assert_eq!(status(&remote(&daemon, &address, Some("ci"), &["id"])), 5);
+    fs::write(daemon.path().join("ci"), rotated).unwrap();
+    assert_eq!(status(&remote(&daemon, &address, Some("ci"), &["id"])), 0);
+    text(&daemon.run(["token", "revoke", "ci"]).unwrap());
+    assert_eq!(status(&remote(&daemon, &address, Some("ci"), &["id"])), 5);
+    assert_eq!(status(&daemon.run(["token", "revoke", "ci"]).unwrap()), 4);
+}
+
+#[test]
+fn content_goes_both_ways_over_tcp() {
+    let (daemon, address) = daemon();
+    let made = daemon
+        .run(["token", "new", "ci", "--scope", "read,content"])
+        .unwrap();
+    fs::write(daemon.path().join("ci"), text(&made)).unwrap();
+    fs::write(daemon.path().join("a.txt"), "over TCP").unwrap();
+    let shared = text(&remote(
+        &daemon,
+        &address,
+        Some("ci"),
+        &["--json", "share", "--copy", "a.txt"],
+    ));
+    let shared: serde_json::Value = serde_json::from_str(&shared).unwrap();
+    let cid = shared["cid"].as_str().unwrap();
+    text(&remote(
+        &daemon,
+        &address,
+        Some("ci"),
+        &["get", cid, "-o", "b.txt"],
+    ));
+    assert_eq!(fs::read(daemon.path().join("b.txt")).unwrap(), b"over TCP");
+}
+
+#[test]
+fn what_is_wrong_with_a_token_is_said() {
+    let (daemon, address) = daemon();
+    let without = remote(&daemon, &address, None, &["status"]);
+    assert_eq!(status(&without), 5);
+    assert!(error(&without).contains("token"), "{}", error(&without));
+    fs::write(daemon.path().join("empty"), "\n").unwrap();
+    fs::write(daemon.path().join("wrong"), "cardume_nonsense").unwrap();
+    for (file, expected) in [("missing", 2), ("empty", 2), ("wrong", 5)] {
+        let output = remote(&daemon, &address, Some(file), &["status"]);
+        assert_eq!(status(&output), expected, "{file}: {}", error(&output));
+    }
+    let bad = daemon
+        .run(["token", "new", "x", "--scope", "everything"])
+        .unwrap();
+    assert_eq!(status(&bad), 2);
+    assert!(
+        error(&bad).contains("read, content, tunnels, compute, admin"),
+        "{}",
+        error(&bad)
+    );
+}
+
+#[test]
+fn what_an_administrator_does_is_in_the_log() {
+    let (daemon, _) = daemon();
+    text(&daemon.run(["token", "new", "ci", "--scope", "read"]).unwrap());
+    let log = daemon.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("audit") && line.contains("/v1/tokens"));
+    let line: serde_json::Value = serde_json::from_str(line.unwrap()).unwrap();
+    assert_eq!(line["target"], "audit", "{line}");
+    let uid = rustix::process::geteuid().as_raw();
+    assert_eq!(line["who"], format!("uid {uid}"), "{line}");
+    assert_eq!(line["status"], 201, "{line}");
+}
