@@ -1,4 +1,4 @@
-//! The session in README.md, as real commands and real daemons have it.
+//! The sessions in README.md and in the handbook, as real commands and real daemons have them.
 #![expect(
     clippy::unwrap_used,
     reason = "a test ends where it fails, also in the functions it calls"
@@ -12,6 +12,7 @@ use cardume_testkit::{
 };
 
 const README: &str = include_str!("../../../README.md");
+const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 
 /// What is said of a text that differs from run to run: ids and numbers have a kind, all else is itself.
 fn shape(text: &str) -> String {
@@ -83,6 +84,21 @@ fn the_session_of_the_readme_is_true() {
         commands += 1;
     }
     assert!(commands >= 4, "the session has been found");
+}
+
+#[test]
+fn the_plan_in_the_handbook_is_true() {
+    let block = OPERATIONS.split("\n## Reload\n").nth(1).unwrap();
+    let block = block.split("```console\n$ cardume ").nth(1).unwrap();
+    let (command, plan) = block.split("```").next().unwrap().split_once('\n').unwrap();
+    let home = Home::new(env!("CARGO_BIN_EXE_cardume")).unwrap();
+    let config = home.path().join("cardume.toml");
+    fs::write(&config, "[rates]\nupload = \"1MB/s\"\n").unwrap();
+    let daemon = home.config(&config).start().unwrap();
+    let changed = "[rates]\nupload = \"2MB/s\"\n[store]\nin_place = false\n";
+    fs::write(&config, changed).unwrap();
+    let output = daemon.run(command.split(' ')).unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), plan);
 }
 
 /// What a word of a command means here.
