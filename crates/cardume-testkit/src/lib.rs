@@ -2,6 +2,7 @@
 //!
 //! A development dependency only: nothing that ships may import it.
 
+pub mod browser;
 pub mod capture;
 pub mod daemon;
 pub mod files;

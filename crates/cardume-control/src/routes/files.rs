@@ -6,7 +6,7 @@ use cardume_store::{Root, Store};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Shared, on_disk,
+    Parts, Shared, on_disk,
     shares::{check_allow, checked},
     tree,
 };
@@ -28,17 +28,23 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 /// The roots of the store.
 #[utoipa::path(get, path = "/v1/files", operation_id = "list_files", tag = "content", responses((status = 200, body = Vec<File>)))]
 async fn list(State(state): State<Shared>) -> Result<Json<Vec<File>>> {
-    let store = state.handles.store.clone();
-    let roots = on_disk(move || Ok(store.roots()?)).await?;
-    let addresses = state.links.addresses().await;
-    let mut files: Vec<_> = roots.into_iter().map(|root| file(root, &addresses)).collect();
-    for (name, share) in state.handles.shares.states() {
-        let of_share = files.iter_mut().find(|file| Some(file.cid) == share.cid);
-        if let Some(file) = of_share {
-            file.share = Some(name);
+    state.files().await.map(Json)
+}
+
+impl Parts {
+    pub(super) async fn files(&self) -> Result<Vec<File>> {
+        let store = self.handles.store.clone();
+        let roots = on_disk(move || Ok(store.roots()?)).await?;
+        let addresses = self.links.addresses().await;
+        let mut files: Vec<_> = roots.into_iter().map(|root| file(root, &addresses)).collect();
+        for (name, share) in self.handles.shares.states() {
+            let of_share = files.iter_mut().find(|file| Some(file.cid) == share.cid);
+            if let Some(file) = of_share {
+                file.share = Some(name);
+            }
         }
+        Ok(files)
     }
-    Ok(Json(files))
 }
 
 fn file(root: Root, addresses: &[multiaddr::Multiaddr]) -> File {

@@ -5,11 +5,12 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{DefaultBodyLimit, Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 
+use super::{Shared, page};
 use crate::{
     gate::Remote,
     hosts::is_of_own_page,
@@ -20,18 +21,26 @@ use crate::{
 /// Bytes of a form with a token in it.
 const MAX_FORM: usize = 1024;
 
+/// Browsers, and what they are told that this node is called.
+#[derive(Clone)]
+struct Browsers {
+    remote: Arc<Remote>,
+    name: Arc<str>,
+}
+
 /// Where a browser logs in and out; behind the checks of who it is and where its page is from, and of no token.
-pub(crate) fn routes(remote: Arc<Remote>) -> Router {
+pub(crate) fn routes(parts: Shared, remote: Arc<Remote>) -> Router {
+    let name: Arc<str> = parts.node.name.as_str().into();
     Router::new()
         .route("/open", get(open))
         .route("/login", post(login))
         .route("/logout", post(logout))
         .layer(DefaultBodyLimit::max(MAX_FORM))
-        .with_state(remote)
+        .with_state(Browsers { remote, name })
 }
 
 /// Takes the code that `cardume open` got, and sends the browser on, so that it stays in no address bar and no history.
-async fn open(State(remote): State<Arc<Remote>>, request: Request) -> Response {
+async fn open(State(Browsers { remote, .. }): State<Browsers>, request: Request) -> Response {
     let now = Instant::now();
     let query = request.uri().query().unwrap_or_default();
     let code = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "code");
@@ -47,7 +56,7 @@ async fn open(State(remote): State<Arc<Remote>>, request: Request) -> Response {
 }
 
 /// Takes a token, from a form of our own.
-async fn login(State(remote): State<Arc<Remote>>, request: Request) -> Response {
+async fn login(State(Browsers { remote, name }): State<Browsers>, request: Request) -> Response {
     let now = Instant::now();
     if !is_of_own_page(request.headers()) {
         return Refused::denied("not from the node's own page").into_response();
@@ -62,8 +71,21 @@ async fn login(State(remote): State<Arc<Remote>>, request: Request) -> Response 
             let left = known.left;
             remote.begin(known.into(), left, now)
         }
-        None => remote.refuse(&request, now, "this token is none, is over, or was taken back"),
+        None => {
+            let detail = "this token is none, is over, or was taken back";
+            let refused = remote.refuse(&request, now, detail);
+            match is_for_eyes(request.headers()) {
+                true => page::login(&name, refused.status(), Some(detail)),
+                false => refused,
+            }
+        }
     }
+}
+
+/// Whether it is a browser that shows the answer to somebody.
+fn is_for_eyes(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok());
+    accept.is_some_and(|kinds| kinds.contains("text/html"))
 }
 
 fn token(form: &Bytes) -> Option<String> {
@@ -72,7 +94,7 @@ fn token(form: &Bytes) -> Option<String> {
     Some(token.trim().to_owned())
 }
 
-async fn logout(State(remote): State<Arc<Remote>>, request: Request) -> Response {
+async fn logout(State(Browsers { remote, .. }): State<Browsers>, request: Request) -> Response {
     if !is_of_own_page(request.headers()) {
         return Refused::denied("not from the node's own page").into_response();
     }

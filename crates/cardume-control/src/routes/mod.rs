@@ -13,6 +13,7 @@ mod metrics;
 mod nat;
 mod node;
 mod operations;
+mod page;
 mod peers;
 mod range;
 mod rates;
@@ -132,15 +133,17 @@ type Shared = Arc<Parts>;
 
 /// All routes: as the socket has them, and as the ports have them, with what browsers need besides.
 pub(crate) fn routers(parts: Arc<Parts>, remote: Arc<Remote>) -> (Router, Router) {
+    let page = page::routes(parts.clone(), remote.clone());
+    let logins = logins::routes(parts.clone(), remote.clone());
     let api = api(parts);
     let at_socket = api
         .clone()
         .layer(from_fn(gate::at_socket))
         .layer(CatchPanicLayer::custom(panicked));
-    let logins = logins::routes(remote.clone()).layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT));
     let at_ports = api
         .layer(from_fn_with_state(remote.clone(), gate::with_token))
-        .merge(logins)
+        .merge(page.layer(from_fn(in_time)))
+        .merge(logins.layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT)))
         .layer(from_fn_with_state(remote, gate::of_this_host))
         .layer(CatchPanicLayer::custom(panicked));
     (at_socket, at_ports)

@@ -31,7 +31,7 @@ async fn list(State(state): State<Shared>) -> Result<Json<Vec<Peer>>> {
 }
 
 impl Parts {
-    async fn peers(&self) -> Result<Vec<Peer>> {
+    pub(super) async fn peers(&self) -> Result<Vec<Peer>> {
         let traffic: HashMap<_, _> = self.handles.transfer.traffic().into_iter().collect();
         let names = self.handles.roll.names();
         let peers = self.handles.connect.peers().await?.into_iter().map(|info| {

@@ -42,33 +42,39 @@ pub(super) fn publishing() -> OpenApiRouter<Shared> {
     responses((status = 200, body = Vec<Topic>), (status = 503, body = Problem))
 )]
 async fn list(State(state): State<Shared>) -> Result<Json<Vec<Topic>>> {
-    let mut deliveries = HashMap::<String, Vec<Delivery>>::new();
-    for status in state.handles.topics.deliveries() {
-        deliveries
-            .entry(status.topic.clone())
-            .or_default()
-            .push(delivery(status));
+    state.topics().await.map(Json)
+}
+
+impl super::Parts {
+    pub(super) async fn topics(&self) -> Result<Vec<Topic>> {
+        let mut deliveries = HashMap::<String, Vec<Delivery>>::new();
+        for status in self.handles.topics.deliveries() {
+            deliveries
+                .entry(status.topic.clone())
+                .or_default()
+                .push(delivery(status));
+        }
+        let topics = self
+            .handles
+            .topics
+            .topics()
+            .await?
+            .into_iter()
+            .map(|status| Topic {
+                deliveries: deliveries.remove(&status.topic).unwrap_or_default(),
+                subscribed: status.subscriptions > 0,
+                peers: status.peers as u64,
+                mesh: status.mesh as u64,
+                published: status.counts.published,
+                received: status.counts.received,
+                ignored: status.counts.ignored,
+                excess: status.counts.excess,
+                rejected: status.counts.rejected,
+                lost: status.counts.lost,
+                topic: status.topic,
+            });
+        Ok(topics.collect())
     }
-    let topics = state
-        .handles
-        .topics
-        .topics()
-        .await?
-        .into_iter()
-        .map(|status| Topic {
-            deliveries: deliveries.remove(&status.topic).unwrap_or_default(),
-            subscribed: status.subscriptions > 0,
-            peers: status.peers as u64,
-            mesh: status.mesh as u64,
-            published: status.counts.published,
-            received: status.counts.received,
-            ignored: status.counts.ignored,
-            excess: status.counts.excess,
-            rejected: status.counts.rejected,
-            lost: status.counts.lost,
-            topic: status.topic,
-        });
-    Ok(Json(topics.collect()))
 }
 
 fn delivery(status: DeliveryStatus) -> Delivery {

@@ -1,0 +1,66 @@
+//! What the node is doing, and has done lately.
+use cardume_api::{Kind, Operation, State};
+use maud::{Markup, html};
+
+use crate::text::{bytes, cut};
+
+/// Operations that are shown.
+const MAX: usize = 20;
+
+pub(crate) fn section(operations: &[Operation], may_change: bool) -> Markup {
+    html! {
+        section #work aria-labelledby="work-title" {
+            h2 #work-title { "Transfers" }
+            @if operations.is_empty() {
+                p { "Nothing has been asked of this node since it started." }
+            } @else {
+                ul.rows { @for operation in operations.iter().rev().take(MAX) { (row(operation, may_change)) } }
+            }
+        }
+    }
+}
+
+fn row(operation: &Operation, may_change: bool) -> Markup {
+    let (progress, subject) = (&operation.progress, cut(&operation.subject));
+    let is_running = operation.state == State::Running;
+    html! {
+        li {
+            span.what { (verb(operation.kind)) " " code title=(operation.subject) { (subject) } }
+            @if is_running {
+                @if progress.size > 0 {
+                    progress max=(progress.size) value=(progress.done) aria-label={ "Progress of " (subject) } {}
+                    span { (bytes(progress.done)) " of " (bytes(progress.size)) }
+                } @else {
+                    span { "looking for it" }
+                }
+                @if may_change {
+                    button type="button" data-cancel=(operation.id) aria-label={ "Cancel " (subject) } { "Cancel" }
+                }
+            } @else {
+                span { (ended(operation.state)) @if progress.size > 0 { ", " (bytes(progress.size)) } }
+                @if let Some(error) = &operation.error { p.problem { (cut(&error.detail)) } }
+            }
+        }
+    }
+}
+
+fn verb(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Share => "Share",
+        Kind::Fetch => "Get",
+        Kind::Verify => "Verify",
+        Kind::Repair => "Repair",
+        Kind::Collect => "Clean up",
+        Kind::Measure => "Measure",
+        _ => "Other",
+    }
+}
+
+fn ended(state: State) -> &'static str {
+    match state {
+        State::Running => "running",
+        State::Done => "done",
+        State::Failed => "failed",
+        State::Cancelled => "cancelled",
+    }
+}
