@@ -16,21 +16,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SIZE: usize = 32;
 
 /// A peer reads one stream of pings a connection at a time (libp2p-ping) and lets go of the one before: a ping that
-/// meets that of the watch over the connection is sent again.
-const TRIES: usize = 3;
+/// meets that of the watch over the connection, or a connection that is about to be closed for another, is sent again.
+const TRIES: u32 = 3;
 
 /// Pings a connected peer on a stream of its own; why it failed, in words.
 pub(crate) async fn once(mut streams: Control, peer: PeerId) -> Result<Duration, String> {
-    let attempts = async {
-        for _ in 1..TRIES {
-            if let Ok(took) = exchange(&mut streams, peer).await {
-                return Ok(took);
-            }
+    let mut ended = Err(format!("no answer to a ping in {} s", PATIENCE.as_secs()));
+    for _ in 0..TRIES {
+        match tokio::time::timeout(PATIENCE / TRIES, exchange(&mut streams, peer)).await {
+            Ok(Ok(took)) => return Ok(took),
+            Ok(Err(reason)) => ended = Err(reason),
+            Err(_) => {}
         }
-        exchange(&mut streams, peer).await
-    };
-    let answered = tokio::time::timeout(PATIENCE, attempts).await;
-    answered.unwrap_or_else(|_| Err(format!("no answer to a ping in {} s", PATIENCE.as_secs())))
+    }
+    ended
 }
 
 async fn exchange(streams: &mut Control, peer: PeerId) -> Result<Duration, String> {
