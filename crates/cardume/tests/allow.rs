@@ -82,11 +82,9 @@ fn a_share_with_a_list_is_for_those_on_it_and_stays_so_as_it_changes() -> anyhow
     ensure!(stat["allow"] == json!(["group:family"]), "{stat}");
     let counted = giver.json(["status"])?;
     ensure!(counted["denied"]["fetch"].as_u64() > Some(0), "{counted}");
-    ensure!(
-        giver.log().contains("denied; more of this peer"),
-        "{}",
-        giver.log()
-    );
+    patience::until("it is written down", || {
+        Ok(giver.log().contains("denied; more of this peer"))
+    })?;
 
     // By the command line, and after a restart.
     let wrong = giver.run(["share", "--allow", "frend", "note"])?;

@@ -137,11 +137,17 @@ fn what_is_wrong_with_a_token_is_said() {
 fn what_an_administrator_does_is_in_the_log() {
     let (daemon, _) = daemon();
     text(&daemon.run(["token", "new", "ci", "--scope", "read"]).unwrap());
-    let log = daemon.log();
-    let line = log
-        .lines()
-        .find(|line| line.contains("audit") && line.contains("/v1/tokens"));
-    let line: serde_json::Value = serde_json::from_str(line.unwrap()).unwrap();
+    // The log is written beside the answer.
+    let mut line = serde_json::Value::Null;
+    patience::until("it is written down", || {
+        let log = daemon.log();
+        let found = log
+            .lines()
+            .find(|line| line.contains("\"audit\"") && line.contains("/v1/tokens") && line.ends_with('}'));
+        line = found.map(serde_json::from_str).transpose()?.unwrap_or_default();
+        Ok(!line.is_null())
+    })
+    .unwrap();
     assert_eq!(line["target"], "audit", "{line}");
     let uid = rustix::process::geteuid().as_raw();
     assert_eq!(line["who"], format!("uid {uid}"), "{line}");
