@@ -11,6 +11,7 @@ pub mod ask;
 pub mod content;
 pub mod contestants;
 pub mod figures;
+mod memory;
 pub mod place;
 pub mod runs;
 pub mod watch;
@@ -58,6 +59,7 @@ impl Plan {
     /// If a contestant that takes part fails, or `out` does.
     pub fn run(&self, out: &mut dyn Write, tell: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
         let contestants = contestants::all(&self.program);
+        memory::warning().into_iter().for_each(progress);
         for workload in &self.workloads {
             let samples = self.measure(*workload, &contestants, out)?;
             let table = figures::table(&samples, workload.yardstick());
@@ -90,6 +92,7 @@ impl Plan {
             for entry in &entries {
                 let to = scratch.path().join(format!("{}-{round}", entry.name));
                 fs::create_dir(&to)?;
+                memory::touch(content.shape().bytes() * setting.copies());
                 let measured =
                     (entry.run)(&to).with_context(|| format!("{} of {}", workload.name(), entry.name))?;
                 let mark = counted.map_or_else(|| "warm-up".to_owned(), |round| round.to_string());

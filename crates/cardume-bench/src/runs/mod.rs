@@ -48,6 +48,14 @@ pub struct Setting<'a> {
     pub idle: u64,
 }
 
+impl Setting<'_> {
+    /// How often the content is written in one run.
+    pub(crate) fn copies(&self) -> u64 {
+        let (_, fetchers) = self.workload.crowd(self.scale);
+        fetchers as u64
+    }
+}
+
 /// Everybody that can do this workload, installed or not, by name and with the programs it takes.
 pub fn entries<'a>(
     setting: &'a Setting<'a>,
