@@ -117,7 +117,6 @@ where
     D: FnMut(u64, &mut [u8]) -> io::Result<()>,
     T: FnMut(u64, &mut [u8]) -> io::Result<()>,
 {
-    let other_length = || io::Error::new(io::ErrorKind::InvalidInput, "the slice has another length");
     let mut walk = Walk::new(root, size, range);
     let mut rest = out;
     while let Some(step) = walk.next() {
@@ -131,6 +130,47 @@ where
     } else {
         Err(other_length().into())
     }
+}
+
+/// Fills `out` with the bytes of `range`, [widened](widen) to whole groups, verified; without their slice.
+///
+/// # Errors
+///
+/// As [`fill`].
+pub fn read<D, T>(
+    root: Hash,
+    size: u64,
+    range: Range<u64>,
+    mut data: D,
+    mut tree: T,
+    out: &mut [u8],
+) -> Result<(), EncodeError>
+where
+    D: FnMut(u64, &mut [u8]) -> io::Result<()>,
+    T: FnMut(u64, &mut [u8]) -> io::Result<()>,
+{
+    let mut walk = Walk::new(root, size, range);
+    let mut pair = [0; PAIR as usize];
+    let mut rest = out;
+    while let Some(step) = walk.next() {
+        if step.subtree.is_group() {
+            let parts = rest.split_at_mut_checked(step.len(size));
+            let (now, behind) = parts.ok_or_else(other_length)?;
+            walk.read(&step, now, &mut data, &mut tree)?;
+            rest = behind;
+        } else {
+            walk.read(&step, &mut pair, &mut data, &mut tree)?;
+        }
+    }
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(other_length().into())
+    }
+}
+
+fn other_length() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "that many bytes do not belong there")
 }
 
 /// Why a slice could not be made.
