@@ -43,7 +43,7 @@ pub(crate) async fn run(
         store: _,
     } = job;
     let opened = tokio::select! {
-        opened = open(&path, range.start, config, disk, root, &mut download) => opened,
+        opened = open(&path, &range, config, disk, root, &mut download) => opened,
         () = begun.closed() => return,
     };
     let source = match opened {
@@ -85,7 +85,7 @@ struct Source {
 
 async fn open(
     path: &[String],
-    at: u64,
+    range: &Range<u64>,
     config: &Config,
     disk: &Disk,
     root: cardume_content::Cid,
@@ -108,7 +108,7 @@ async fn open(
     }
     download.tally.phase(Phase::Content);
     let id = download.add_blob(entry.cid, entry.size, config.max_total.get(), Goal::Store, true);
-    download.focus(id, ahead(at, u64::MAX, config));
+    download.focus(id, ahead(range.start, range.end, config));
     loop {
         match download.next().await? {
             Event::Started { blob, fetch } if blob == id => {
