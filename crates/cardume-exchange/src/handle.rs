@@ -3,7 +3,7 @@ use std::{
     collections::BTreeMap,
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cardume_content::{Cid, Kind, Manifest};
@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    FetchError, FetchRequest, Fetched, Progress, Reading, Resolved, Running, announce::Board, read, repair,
+    FetchError, FetchRequest, Fetched, Progress, Reading, Resolved, Running, Serving, announce::Board, read,
+    repair, served::Served,
 };
 
 /// What the server is told to do.
@@ -65,6 +66,7 @@ pub struct Handle {
     commands: mpsc::Sender<Command>,
     board: Arc<Board>,
     register: Arc<Mutex<Register>>,
+    served: Arc<Served>,
 }
 
 impl Handle {
@@ -72,11 +74,13 @@ impl Handle {
         commands: mpsc::Sender<Command>,
         board: Arc<Board>,
         register: Arc<Mutex<Register>>,
+        served: Arc<Served>,
     ) -> Self {
         Self {
             commands,
             board,
             register,
+            served,
         }
     }
 
@@ -101,6 +105,11 @@ impl Handle {
     /// Fetches under way or waiting for their turn.
     pub fn running(&self) -> Vec<Running> {
         lock(&self.register).running.values().cloned().collect()
+    }
+
+    /// What peers are given now, or were in the last ten seconds; at most four things to each of 256 peers.
+    pub fn serving(&self) -> Vec<Serving> {
+        self.served.lately(Instant::now())
     }
 
     /// Takes the fetches of an earlier run that go on by themselves, each once.

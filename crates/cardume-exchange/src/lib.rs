@@ -35,6 +35,7 @@ mod repair;
 pub mod schedule;
 mod sending;
 mod serve;
+mod served;
 mod server;
 mod sources;
 mod tally;
@@ -46,6 +47,7 @@ pub use self::{
     error::FetchError,
     handle::{Fetch, Handle},
     repair::Mend,
+    served::Serving,
     server::Server,
     words::{
         Destination, FetchRequest, Fetched, Phase, Progress, Reading, Resolved, Running, Source, origins,
@@ -76,6 +78,7 @@ impl Config {
         let board = Arc::<announce::Board>::default();
         let register = Arc::<Mutex<handle::Register>>::default();
         let sending = Arc::<sending::Sending>::default();
+        let served = Arc::<served::Served>::default();
         let (sender, commands) = mpsc::channel(COMMANDS);
         let pulls = pulls::Pulls::default();
         let answerer = serve::Answerer {
@@ -88,6 +91,7 @@ impl Config {
             waiting: Arc::new(Semaphore::new(self.max_waiting)),
             buffers: cardume_transfer::Buffers::default(),
             sending: sending.clone(),
+            served: served.clone(),
         };
         let finder = sources::Finder {
             transfer,
@@ -112,6 +116,6 @@ impl Config {
             journal: journal::Journal::new(database),
             data_dir: None,
         };
-        (Handle::new(sender, board, register), server)
+        (Handle::new(sender, board, register, served), server)
     }
 }

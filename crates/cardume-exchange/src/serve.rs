@@ -22,6 +22,7 @@ use crate::{
     known::{self, Known},
     pulls::Pulls,
     sending::Sending,
+    served::Served,
 };
 
 /// How long an answer is held back for a change; well below what the asker waits.
@@ -47,6 +48,7 @@ pub(crate) struct Answerer {
     pub(crate) waiting: Arc<Semaphore>,
     pub(crate) buffers: Buffers,
     pub(crate) sending: Arc<Sending>,
+    pub(crate) served: Arc<Served>,
 }
 
 impl Answerer {
@@ -66,14 +68,15 @@ impl Answerer {
                     .room(peer, lengths.fold(0, u64::saturating_add))
                     .await;
                 let read = self.on_disk(cid, move |store| get(store, cid, &ranges, &buffers));
-                room.with(read.await)
+                self.noted(peer, cid, room.with(read.await))
             }
             Request::GetMany { cids } => {
                 let Some(first) = cids.first().copied() else {
                     return Response::NotFound;
                 };
                 let room = self.sending.room(peer, MANY).await;
-                room.with(self.on_disk(first, move |store| Ok(get_many(store, &cids))).await)
+                let read = self.on_disk(first, move |store| Ok(get_many(store, &cids)));
+                self.noted(peer, first, room.with(read.await))
             }
             Request::Have { cid, since } => {
                 self.known.saw(cid, peer, Instant::now());
@@ -84,6 +87,14 @@ impl Answerer {
                 Response::Swarm { peers }
             }
         }
+    }
+
+    /// The answer, of which is remembered that the peer is given something, if it is.
+    fn noted(&self, peer: PeerId, cid: Cid, response: Response) -> Response {
+        if matches!(response, Response::Slices { .. } | Response::Many { .. }) {
+            self.served.gave(peer, cid, Instant::now());
+        }
+        response
     }
 
     /// The request, for what this peer may have: rules on who may get what are asked here, and nowhere else.
