@@ -12,9 +12,11 @@ mod care;
 mod channel;
 pub mod client;
 mod content;
+mod diagnosis;
 mod event;
 mod fetch;
 mod kad;
+mod log;
 mod membership;
 mod nat;
 mod operation;
@@ -36,9 +38,11 @@ pub use self::{
     channel::{Channel, Follow, FollowState, NewChannel, NewHold, NewVersion},
     client::{Client, ClientError},
     content::{Entry, EntryKind, File, Held, NewManifest, NewRoot, Stat, Uploaded},
+    diagnosis::{Diagnosis, Finding, FindingState},
     event::{Event, PeerChange},
     fetch::{Fetched, NewFetch},
     kad::{Kad, Provider},
+    log::{LogEvent, LogLevel, LogLine},
     membership::{MemberCertificate, Membership, Revocations},
     nat::{Mapping, Nat, ObservedAddress, Reachable, Relay, RelayState, TestedAddress, Upnp},
     operation::{Failure, Kind, Operation, Outcome, Phase, Progress, Source, State},

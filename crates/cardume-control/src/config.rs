@@ -87,6 +87,10 @@ pub struct Handles {
     pub follows: crate::Follows,
     /// The configuration that the node runs with, and who reads it again.
     pub configuration: crate::Configuration,
+    /// The last lines of the log.
+    pub log: crate::Log,
+    /// What examines the node.
+    pub doctor: crate::Doctor,
     /// Cancelled when a caller stops the node.
     pub stop: CancellationToken,
 }

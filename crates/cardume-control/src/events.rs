@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 /// Events kept. More would be memory; fewer, and a reader that blinks loses some.
 const KEPT: usize = 1024;
 
-/// The last events. Readers hold nothing but a position, so a slow one costs nothing.
+/// The last events, or others like them. Readers hold nothing but a position, so a slow one costs nothing.
 pub(crate) struct Events {
+    most: usize,
     /// Tells positions of this run of the node from those of an earlier one.
     epoch: String,
     ring: Mutex<Ring>,
@@ -38,19 +39,21 @@ pub(crate) struct Message {
 
 impl Default for Events {
     fn default() -> Self {
-        Self::new()
+        Self::new(KEPT)
     }
 }
 
 impl Events {
-    fn new() -> Self {
+    /// Keeps the last `most` of what is told.
+    pub(crate) fn new(most: usize) -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
+            most,
             epoch: format!("{:x}", since_1970.as_millis()),
             ring: Mutex::new(Ring {
                 next: 1,
-                kept: VecDeque::with_capacity(KEPT),
-                names: VecDeque::with_capacity(KEPT),
+                kept: VecDeque::with_capacity(most),
+                names: VecDeque::with_capacity(most),
             }),
             newest: watch::Sender::new(0),
             end: CancellationToken::new(),
@@ -68,14 +71,18 @@ impl Events {
     }
 
     pub(crate) fn publish(&self, event: &Event) {
-        let data = encode(event);
+        self.tell(event.name(), encode(event));
+    }
+
+    /// Tells of something under `name`.
+    pub(crate) fn tell(&self, name: &'static str, data: Arc<str>) {
         let mut ring = self.ring();
-        if ring.kept.len() == KEPT {
+        if ring.kept.len() == self.most {
             ring.kept.pop_front();
             ring.names.pop_front();
         }
         ring.kept.push_back(data);
-        ring.names.push_back(event.name());
+        ring.names.push_back(name);
         ring.next += 1;
         let newest = ring.next - 1;
         drop(ring);
@@ -101,6 +108,26 @@ impl Events {
             position,
             lost,
         }
+    }
+
+    /// Reads the last `count` that are kept, and what comes.
+    pub(crate) fn reader_of_last(self: &Arc<Self>, count: usize) -> Reader {
+        let ring = self.ring();
+        let position = ring.oldest().max(ring.next.saturating_sub(count as u64));
+        drop(ring);
+        Reader {
+            newest: self.newest.subscribe(),
+            events: self.clone(),
+            position,
+            lost: None,
+        }
+    }
+
+    /// The last `count` that are kept, the oldest first.
+    pub(crate) fn last(&self, count: usize) -> Vec<Arc<str>> {
+        let ring = self.ring();
+        let left_out = ring.kept.len().saturating_sub(count);
+        ring.kept.iter().skip(left_out).cloned().collect()
     }
 
     fn position(&self, id: &str) -> Option<u64> {

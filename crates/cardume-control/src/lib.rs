@@ -17,12 +17,14 @@ mod board;
 mod caller;
 mod config;
 mod configuration;
+mod doctor;
 mod events;
 mod extract;
 mod gate;
 mod hosts;
 mod link;
 mod listen;
+mod log;
 mod operations;
 mod problem;
 mod rights;
@@ -39,7 +41,9 @@ pub use self::{
     board::{Board, Follows, Wanted},
     config::{BuildError, Config, Handles, NodeInfo},
     configuration::{Asked, Configuration, Facts, Wish},
+    doctor::{Doctor, Examine},
     listen::{Listen, ListenError},
+    log::Log,
     routes::openapi,
     scrape::Metrics,
     server::Server,

@@ -113,6 +113,8 @@ pub(crate) const ROUTES: &[(&str, &str, Need)] = &[
     ("POST", "/v1/config/reload", ADMIN),
     ("GET", "/v1/content/{cid}", CONTENT),
     ("POST", "/v1/content", CONTENT),
+    // It tells of paths and of the configuration, and dials.
+    ("POST", "/v1/doctor", OPERATE),
     ("POST", "/v1/du", CONTENT),
     ("GET", "/v1/events", READ),
     ("POST", "/v1/fetches", CONTENT),
@@ -133,6 +135,9 @@ pub(crate) const ROUTES: &[(&str, &str, Need)] = &[
     ("PUT", "/v1/kad/providers/{cid}", CONTENT),
     ("PUT", "/v1/kad/records/{key}", OPERATE),
     ("GET", "/v1/list/{cid}", CONTENT),
+    // There may be anything in it that the node has met.
+    ("GET", "/v1/log", OPERATE),
+    ("GET", "/v1/log/stream", OPERATE),
     ("POST", "/v1/logins", READ),
     ("POST", "/v1/manifests", CONTENT),
     ("GET", "/v1/nat", READ),

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{
-    Follows,
+    Follows, Log,
     attempts::Attempts,
     caller::Caller,
     config::{Handles, NodeInfo},
@@ -74,6 +74,7 @@ pub struct Server {
     connect: cardume_connect::Handle,
     shares: cardume_share::Handle,
     follows: Follows,
+    log: Log,
     ending: CancellationToken,
 }
 
@@ -105,7 +106,7 @@ impl Server {
         let events = Arc::new(Events::default());
         let (operations, work) = Operations::new(events.clone(), ending.clone());
         let (connect, shares) = (handles.connect.clone(), handles.shares.clone());
-        let follows = handles.follows.clone();
+        let (follows, log) = (handles.follows.clone(), handles.log.clone());
         let parts = Arc::new(Parts {
             links: Links::new(node.peer_id, connect.clone()),
             node: Arc::new(node),
@@ -142,6 +143,7 @@ impl Server {
             connect,
             shares,
             follows,
+            log,
             ending,
         }
     }
@@ -178,6 +180,7 @@ impl Server {
             connect,
             shares,
             follows,
+            log,
             ending,
         } = self;
         let _ending = ending.clone().drop_guard();
@@ -229,6 +232,7 @@ impl Server {
             while let Some(()) = operations.next().await {}
             // Only now, so that callers hear how their operations ended.
             events.end();
+            log.end();
         };
         let drained = async {
             tokio::join!(

@@ -24,6 +24,7 @@ mod node;
 mod places;
 mod publish;
 pub mod reload;
+mod surroundings;
 mod swarm;
 mod tables;
 mod tasks;
@@ -31,11 +32,12 @@ mod topics;
 mod wanted;
 mod wiring;
 
-pub use cardume_api::{Code, Plan, Problem};
-pub use cardume_control::{Asked, BindError, BuildError as ControlError, Wish};
+pub use cardume_api::{Code, LogLevel, LogLine, Plan, Problem};
+pub use cardume_control::{Asked, BindError, BuildError as ControlError, Doctor, Log, Wish};
 
 pub use self::{
     config::Config,
     error::{NodeError, StartError},
     node::Node,
+    surroundings::Surroundings,
 };

@@ -1,7 +1,6 @@
 //! A running node, from start to drained.
 
 use std::{
-    os::unix::net::UnixListener,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -21,7 +20,9 @@ use crate::{
     home::Home,
     lock::Lock,
     places::Places,
-    publish, reload, swarm,
+    publish, reload,
+    surroundings::Surroundings,
+    swarm,
     tables::Tables,
     tasks::Tasks,
     topics,
@@ -90,16 +91,15 @@ impl Node {
     ///
     /// [`StartError`], with what to do about it. Nothing keeps running then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_behind(config, None).await
+        Self::start_in(config, Surroundings::default()).await
     }
 
-    /// Does as [`start`](Self::start) says, with a control socket that somebody else has made and listens already at
-    /// the path in `config.control.listen`.
+    /// Does as [`start`](Self::start) says, with what the program has for the node.
     ///
     /// # Errors
     ///
     /// As there.
-    pub async fn start_behind(config: Config, control: Option<UnixListener>) -> Result<Self, StartError> {
+    pub async fn start_in(config: Config, surroundings: Surroundings) -> Result<Self, StartError> {
         if !config.network.has_id() {
             return Err(StartError::Config {
                 key: "network.id",
@@ -121,7 +121,7 @@ impl Node {
             })
         };
         let (home, wired) = opening.await.expect("opening a data directory does not panic")?;
-        Self::assemble(&config, home, wired, control)
+        Self::assemble(&config, home, wired, surroundings)
     }
 
     /// Puts the parts together and spawns them, once nothing can fail any more.
@@ -129,7 +129,7 @@ impl Node {
         config: &Config,
         home: Home,
         wired: Wired,
-        control: Option<UnixListener>,
+        surroundings: Surroundings,
     ) -> Result<Self, StartError> {
         let peer = home.key.public().to_peer_id();
         let stop = CancellationToken::new();
@@ -186,9 +186,11 @@ impl Node {
             channels: wired.channels.clone(),
             follows: follows.clone(),
             configuration: configuration.clone(),
+            log: surroundings.log,
+            doctor: surroundings.doctor,
             stop: stop.clone(),
         };
-        let control = wiring::control(config, peer, &home.path, control, handles)?;
+        let control = wiring::control(config, peer, &home.path, surroundings.control, handles)?;
         let work = CancellationToken::new();
         let places = Places {
             store: home.store.clone(),

@@ -5,8 +5,9 @@ use reqwest::Method;
 
 use super::{Client, ClientError, GREETING_TIMEOUT, Place, lines};
 use crate::{
-    BlockedPeer, Code, Entry, File, Kad, Nat, NetTraffic, NewFetch, NewManifest, NewPeer, NewRoot, NewShare,
-    Operation, Peer, PeerDetails, Ping, Plan, Provider, Rendezvous, Stat, Status, Uploaded, Version,
+    BlockedPeer, Code, Diagnosis, Entry, File, Kad, Nat, NetTraffic, NewFetch, NewManifest, NewPeer, NewRoot,
+    NewShare, Operation, Peer, PeerDetails, Ping, Plan, Provider, Rendezvous, Stat, Status, Uploaded,
+    Version,
 };
 
 /// The node itself.
@@ -83,6 +84,14 @@ impl Client {
     pub async fn reload(&self) -> Result<Plan, ClientError> {
         self.json(self.request(Method::POST, &["v1", "config", "reload"]))
             .await
+    }
+
+    /// Has the node examine itself, as `cardume doctor` does.
+    ///
+    /// # Errors
+    /// `unavailable` when the program that runs the node knows no doctor.
+    pub async fn examine(&self) -> Result<Diagnosis, ClientError> {
+        self.json(self.request(Method::POST, &["v1", "doctor"])).await
     }
 
     /// Stops the node; answered before it has stopped.

@@ -6,6 +6,7 @@ mod channel;
 mod content;
 mod error;
 mod events;
+mod log;
 mod rates;
 mod tokens;
 mod topics;
@@ -21,6 +22,7 @@ pub use self::{
     content::{Body, ByteRange, Place},
     error::ClientError,
     events::{Events, Feed, Received},
+    log::LogEvents,
     topics::TopicEvents,
 };
 

@@ -13,7 +13,7 @@ use super::Shared;
 use crate::events::Reader;
 
 /// A comment this often shows both ends that the other is there.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(events))
@@ -36,7 +36,7 @@ async fn events(
     Sse::new(messages).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
 }
 
-async fn next(mut reader: Reader) -> Option<(Result<Event, Infallible>, Reader)> {
+pub(super) async fn next(mut reader: Reader) -> Option<(Result<Event, Infallible>, Reader)> {
     let message = reader.next().await?;
     let event = Event::default()
         .id(message.id)

@@ -2,11 +2,13 @@
 mod care;
 mod channels;
 mod content;
+mod doctor;
 mod events;
 mod fetches;
 mod files;
 mod health;
 mod kad;
+mod log;
 mod logins;
 mod membership;
 mod metrics;
@@ -81,6 +83,8 @@ struct Description;
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let parts = [
         node::routes().into_openapi(),
+        doctor::routes().into_openapi(),
+        log::routes().into_openapi(),
         health::routes().into_openapi(),
         metrics::routes().into_openapi(),
         operations::routes().into_openapi(),
@@ -169,6 +173,8 @@ fn api(parts: Arc<Parts>) -> Router {
         .layer(from_fn(in_time));
     // These wait for peers, or for as many bytes as there are.
     let slow = OpenApiRouter::new()
+        .merge(doctor::routes())
+        .merge(log::routes())
         .merge(events::routes())
         .merge(files::routes())
         .merge(tree::routes())

@@ -130,6 +130,8 @@ impl Daemon {
             channels,
             follows: cardume_control::Follows::default(),
             configuration,
+            log: cardume_control::Log::default(),
+            doctor: cardume_control::Doctor::default(),
             stop: stop.clone(),
         };
         let metrics = Metrics {

@@ -3,6 +3,7 @@
 
 mod content;
 mod daemon;
+mod doctor;
 mod door;
 mod events;
 mod logins;

@@ -9,6 +9,7 @@ mod file;
 mod get;
 mod kad;
 mod key;
+mod log;
 mod member;
 mod net;
 mod node;
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     Reload(configuration::ReloadOptions),
     /// What happens in the node, as it happens
     Events(events::Options),
+    /// The last lines of the daemon's log
+    Log(log::Options),
     /// What the node has
     #[command(subcommand)]
     File(file::Command),
@@ -111,6 +114,7 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, out: &Out) ->
         Command::Stop => in_runtime(node::stop(reach)),
         Command::Reload(_) => in_runtime(configuration::reload(reach)),
         Command::Events(options) => in_runtime(events::run(reach, options)),
+        Command::Log(options) => in_runtime(log::run(reach, options)),
         Command::File(command) => in_runtime(file::run(reach, command)),
         Command::Peer(command) => in_runtime(peer::run(reach, command)),
         Command::Net(command) => in_runtime(net::run(reach, command)),

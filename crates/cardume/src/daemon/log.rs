@@ -15,6 +15,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use super::tail::Tail;
 use crate::{config::Environment, out::Out, text::clean};
 
 /// Lines that wait for a slow reader of the log; more are dropped, never waited for.
@@ -35,12 +36,14 @@ impl Running {
     }
 }
 
-/// Sets up the log of a daemon.
-pub(super) fn start(config: &Log, verbosity: i16, environment: &Environment) -> Running {
+/// Sets up the log of a daemon, whose last lines `tail` keeps too.
+pub(super) fn start(config: &Log, verbosity: i16, environment: &Environment, tail: Tail) -> Running {
     let (filter, handle) = reload::Layer::new(filter(&raised(&config.level, verbosity)));
     let (layer, guard) = layer(decide(config.format, environment));
     // The only one that sets up a log; were there another, its log would do.
-    let _ = Registry::default().with(layer.with_filter(filter)).try_init();
+    let _ = Registry::default()
+        .with(layer.and_then(tail).with_filter(filter))
+        .try_init();
     Running {
         filter: handle,
         verbosity,

@@ -7,6 +7,7 @@ mod places;
 mod process;
 mod reload;
 mod run;
+mod tail;
 mod watchdog;
 
 pub(crate) use self::{

@@ -8,14 +8,17 @@ use std::{
 };
 
 use anyhow::Context;
-use cardume_node::{Config, Node, StartError};
+use cardume_node::{Config, Log, Node, StartError, Surroundings};
 use figment::value::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Options, greeting, log, manager::Manager, panics, places, process, reload::Reloads, watchdog};
+use super::{
+    Options, greeting, log, manager::Manager, panics, places, process, reload::Reloads, tail::Tail, watchdog,
+};
 use crate::{
     config::{Environment, Place},
+    doctor,
     failure::{self, Ended, status},
     inherited,
     reach::Reach,
@@ -27,7 +30,13 @@ use crate::{
 /// With the exit status that the contract has for it.
 pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
     let chain = reach.chain()?;
-    let log = log::start(&chain.config.log, reach.out.verbosity(), reach.environment);
+    let lines = Log::default();
+    let log = log::start(
+        &chain.config.log,
+        reach.out.verbosity(),
+        reach.environment,
+        Tail(lines.clone()),
+    );
     let panicked = panics::watch();
     process::prepare();
     for file in &chain.files {
@@ -52,6 +61,11 @@ pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
     let listen = config.control.listen.take().unwrap_or_default();
     config.control.listen = Some(listen.at_socket(&socket));
     config.node.data_dir = Some(data_dir);
+    let surroundings = Surroundings {
+        control: inherited.map(|(_, socket)| socket),
+        log: lines,
+        doctor: doctor::of_daemon(reach, &socket),
+    };
 
     let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let started = AtomicUsize::new(0);
@@ -67,13 +81,7 @@ pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
         })
         .build()
         .context("cannot start threads")?;
-    let ended = runtime.block_on(live(
-        reach,
-        config,
-        inherited.map(|(_, socket)| socket),
-        &panicked,
-        &reloads,
-    ));
+    let ended = runtime.block_on(live(reach, config, surroundings, &panicked, &reloads));
     let ended = ended.map_err(|error| placed(error, &chain.values));
     // Blocking work that outlives the grace period must not keep the process.
     runtime.shutdown_background();
@@ -133,7 +141,7 @@ fn inherited(config: &Config, environment: &Environment) -> Result<Option<(PathB
 async fn live(
     reach: Reach<'_>,
     config: Config,
-    control: Option<UnixListener>,
+    surroundings: Surroundings,
     panicked: &CancellationToken,
     reloads: &Reloads,
 ) -> anyhow::Result<()> {
@@ -143,7 +151,7 @@ async fn live(
     let manager = Manager::of(reach.environment);
     let grace = config.shutdown.grace.get();
     let node = tokio::select! {
-        node = Node::start_behind(config, control) => node?,
+        node = Node::start_in(config, surroundings) => node?,
         never = manager.starting() => match never {},
         status = signals.stop() => return Err(Ended::new(status, "interrupted while starting").into()),
     };

@@ -2,15 +2,16 @@
 use std::{fs::File, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use anyhow::Context as _;
+use cardume_api::Diagnosis;
 use serde_json::{Value, json};
 
-use super::{Patient, Report};
+use super::Patient;
 
 /// Words in the names of keys whose values are nobody else's business.
 const SECRET: [&str; 4] = ["token", "secret", "password", "credential"];
 
 /// Writes a new file that only its owner can read.
-pub(super) async fn write(path: &Path, report: &Report<'_>, patient: &Patient) -> anyhow::Result<()> {
+pub(super) async fn write(path: &Path, report: &Diagnosis, patient: &Patient) -> anyhow::Result<()> {
     let mut config = serde_json::to_value(&patient.config)?;
     leave_out_secrets(&mut config);
     let (mut kad, mut shown) = (Value::Null, Value::Null);

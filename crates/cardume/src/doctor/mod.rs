@@ -4,6 +4,7 @@
 //! is a function that answers with findings; none of them fails for good.
 mod bundle;
 mod content;
+mod daemon;
 mod firewall;
 mod member;
 mod network;
@@ -11,13 +12,13 @@ mod peers;
 mod places;
 mod system;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use cardume_api::{Client, Peer, Status};
+use cardume_api::{Client, Diagnosis, Finding, FindingState as State, Peer, Status};
 use cardume_node::Config;
 use clap::Args;
-use serde::Serialize;
 
+pub(crate) use self::daemon::of_daemon;
 use crate::{
     failure::{Ended, status},
     reach::Reach,
@@ -38,55 +39,6 @@ pub(crate) struct Options {
     bundle: Option<PathBuf>,
 }
 
-/// How a finding is to be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    /// As it should be.
-    Ok,
-    /// Worth knowing; nothing is broken.
-    Note,
-    /// Broken, and somebody has to mend it.
-    Wrong,
-}
-
-/// What one check has found.
-#[derive(Debug, Clone, Serialize)]
-struct Finding {
-    check: &'static str,
-    state: State,
-    what: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remedy: Option<String>,
-}
-
-impl Finding {
-    fn ok(check: &'static str, what: impl Into<String>) -> Self {
-        Self {
-            check,
-            state: State::Ok,
-            what: what.into(),
-            remedy: None,
-        }
-    }
-
-    fn note(check: &'static str, what: impl Into<String>) -> Self {
-        let state = State::Note;
-        Self {
-            state,
-            ..Self::ok(check, what)
-        }
-    }
-
-    fn wrong(check: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            state: State::Wrong,
-            remedy: Some(remedy.into()),
-            ..Self::ok(check, what)
-        }
-    }
-}
-
 /// The node under examination, as far as it could be learned of.
 struct Patient {
     config: Config,
@@ -104,19 +56,29 @@ struct Daemon {
     process: Option<u32>,
 }
 
-/// What the doctor says, as JSON.
-#[derive(Serialize)]
-struct Report<'a> {
-    healthy: bool,
-    version: &'static str,
-    daemon: bool,
-    data_dir: &'a Path,
-    findings: &'a [Finding],
+pub(crate) async fn run(reach: Reach<'_>, options: Options) -> anyhow::Result<()> {
+    let (diagnosis, patient) = examine(reach, None).await;
+    if let Some(path) = &options.bundle {
+        bundle::write(path, &diagnosis, &patient).await?;
+        reach.out.say(format!("written to {}", path.display()));
+    }
+    reach.out.either(&diagnosis, || describe(&diagnosis.findings))?;
+    match diagnosis.count(State::Wrong) {
+        0 => Ok(()),
+        wrong => {
+            let message = format!("{} wrong", count(wrong as u64, "thing"));
+            Err(Ended::new(status::FAILED, message).into())
+        }
+    }
 }
 
-pub(crate) async fn run(reach: Reach<'_>, options: Options) -> anyhow::Result<()> {
+/// Looks at everything. `process` is the daemon's, where it is known; else it is looked for at its socket.
+async fn examine(reach: Reach<'_>, process: Option<u32>) -> (Diagnosis, Patient) {
     let mut findings = Vec::new();
-    let patient = admit(reach, &mut findings).await;
+    let mut patient = admit(reach, &mut findings).await;
+    if let Some(daemon) = &mut patient.daemon {
+        daemon.process = process.or(daemon.process);
+    }
     findings.extend(places::look(&patient));
     findings.extend(system::look(&patient));
     findings.extend(network::look(&patient));
@@ -125,29 +87,15 @@ pub(crate) async fn run(reach: Reach<'_>, options: Options) -> anyhow::Result<()
     findings.extend(firewall::look(&patient));
     findings.extend(peers::look(reach, &patient).await);
     findings.extend(content::look(&patient).await);
-    let wrong = findings
-        .iter()
-        .filter(|found| found.state == State::Wrong)
-        .count();
-    let report = Report {
-        healthy: wrong == 0,
-        version: env!("CARGO_PKG_VERSION"),
+    let mut diagnosis = Diagnosis {
+        healthy: true,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         daemon: patient.daemon.is_some(),
-        data_dir: &patient.data_dir,
-        findings: &findings,
+        data_dir: patient.data_dir.to_string_lossy().into_owned(),
+        findings,
     };
-    if let Some(path) = &options.bundle {
-        bundle::write(path, &report, &patient).await?;
-        reach.out.say(format!("written to {}", path.display()));
-    }
-    reach.out.either(&report, || describe(&findings))?;
-    match wrong {
-        0 => Ok(()),
-        wrong => {
-            let message = format!("{} wrong", count(wrong as u64, "thing"));
-            Err(Ended::new(status::FAILED, message).into())
-        }
-    }
+    diagnosis.healthy = diagnosis.count(State::Wrong) == 0;
+    (diagnosis, patient)
 }
 
 /// Learns what is to be looked at, and says what stands in the way of that.
@@ -245,6 +193,7 @@ fn describe(findings: &[Finding]) -> String {
             State::Ok => "ok",
             State::Note => "note",
             State::Wrong => "WRONG",
+            _ => "",
         };
         let mut lines = found.what.lines();
         let first = lines.next().unwrap_or_default();

@@ -12,10 +12,12 @@ use cardume_testkit::{
 use crate::home;
 
 /// Every command that needs a daemon, with arguments that make sense.
-const NEEDING: [&[&str]; 27] = [
+const NEEDING: [&[&str]; 29] = [
     &["status"],
     &["stop"],
     &["events"],
+    &["log"],
+    &["log", "-f"],
     &["file", "ls"],
     &["file", "cat", UNKNOWN],
     &["file", "stat", UNKNOWN],
