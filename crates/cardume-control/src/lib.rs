@@ -20,6 +20,7 @@ mod configuration;
 mod doctor;
 mod events;
 mod extract;
+mod flows;
 mod gate;
 mod hosts;
 mod link;

@@ -31,6 +31,7 @@ use crate::{
     caller::Caller,
     config::{Handles, NodeInfo},
     events::Events,
+    flows::Flows,
     gate::Remote,
     hosts::Hosts,
     link::Links,
@@ -118,6 +119,7 @@ impl Server {
             tokens: tokens.clone(),
             sessions: sessions.clone(),
             opener,
+            flows: Flows::default(),
         });
         let scraped = scraped.map(|port| {
             let router = port.router(parts.clone());

@@ -23,19 +23,35 @@ async function call(method, path, body) {
   return response.status === 204 ? null : response.json();
 }
 
-// Replaces what is another than before, but for a section that somebody is in: it would take the focus away.
+// Turns what is shown into what it is now, and touches nothing that stays: whoever has the focus somewhere keeps it.
+function turn(old, next) {
+  if (old.isEqualNode(next)) return;
+  if (old.nodeName !== next.nodeName || old.id !== next.id) return old.replaceWith(next);
+  if (old.nodeType === Node.TEXT_NODE) { old.data = next.data; return; }
+  for (const { name } of [...old.attributes]) if (name !== "open" && !next.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of next.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  const coming = new Set([...next.children].map((child) => child.id).filter(Boolean));
+  for (const child of [...old.children]) if (child.id && !coming.has(child.id)) child.remove();
+  let at = old.firstChild;
+  for (const child of [...next.childNodes]) {
+    const same = child.id
+      ? [...old.children].find((known) => known.id === child.id)
+      : at && !at.id && at.nodeName === child.nodeName ? at : null;
+    if (!same) { old.insertBefore(child, at); continue; }
+    if (same === at) at = at.nextSibling;
+    else old.insertBefore(same, at);
+    turn(same, child);
+  }
+  while (at) { const after = at.nextSibling; at.remove(); at = after; }
+}
+
 function show(text) {
   const next = new DOMParser().parseFromString(text, "text/html");
   for (const section of [...next.body.children]) {
     const old = document.getElementById(section.id);
-    for (const open of old.querySelectorAll("details[open]")) {
-      const same = section.querySelector(`#${CSS.escape(open.id)}`);
-      if (same) same.open = true;
-    }
-    if (!old.contains(document.activeElement) && old.outerHTML !== section.outerHTML) {
-      old.replaceWith(document.adoptNode(section));
-    }
+    if (old) turn(old, document.adoptNode(section));
   }
+  if (checking) looking();
 }
 
 function points(values, most) {
@@ -147,10 +163,75 @@ async function copy(button) {
   }
 }
 
+let checking = false;
+function looking() { document.getElementById("checked").textContent = "Looking …"; }
+
+async function check() {
+  if (checking) return;
+  checking = true;
+  looking();
+  try {
+    await call("POST", "/v1/doctor");
+  } catch (error) {
+    say(`Not looked at: ${error.message}`);
+  }
+  checking = false;
+  soon();
+}
+
+// The log is text that others may have chosen some of: it becomes text, and nothing else.
+const MOST_LINES = 300;
+function line(told) {
+  const row = document.createElement("p");
+  const part = (kind, text) => {
+    const span = document.createElement("span");
+    span.className = kind;
+    span.textContent = text;
+    row.append(span, " ");
+  };
+  const at = new Date(told.at_ms);
+  part("soft", at.toLocaleTimeString("en-GB"));
+  row.firstChild.title = at.toISOString();
+  part(`level ${told.level}`, told.level);
+  part("soft", told.target);
+  part("text", told.text);
+  return row;
+}
+
+// Shown while somebody sees the page: a browser has six connections to a node, for all its windows.
+function log() {
+  const lines = document.getElementById("lines");
+  if (!lines) return;
+  let stream;
+  const add = (row) => {
+    const below = lines.scrollHeight - lines.scrollTop - lines.clientHeight < 8;
+    lines.append(row);
+    while (lines.children.length > MOST_LINES) lines.firstChild.remove();
+    if (below) lines.scrollTop = lines.scrollHeight;
+  };
+  const follow = () => {
+    stream?.close();
+    stream = undefined;
+    if (document.hidden) return;
+    lines.replaceChildren();
+    stream = new EventSource(`/v1/log/stream?lines=${MOST_LINES}`);
+    stream.addEventListener("line", (event) => add(line(JSON.parse(event.data))));
+    stream.addEventListener("lost", () => {
+      const row = document.createElement("p");
+      row.textContent = "… some lines were lost …";
+      add(row);
+    });
+  };
+  document.addEventListener("visibilitychange", follow);
+  follow();
+}
+
 if (live) {
   forms();
+  log();
   live.addEventListener("click", (event) => {
     const button = event.target.closest("button");
+    if (button?.id === "check") check();
     if (button?.dataset.copy) copy(button);
     if (button?.dataset.cancel) {
       call("DELETE", `/v1/operations/${button.dataset.cancel}`).catch((error) => say(error.message)).finally(soon);

@@ -31,7 +31,7 @@ fn row(file: &File) -> Markup {
         count => format!("{count} files, "),
     };
     html! {
-        li {
+        li id={ "file-" (file.cid) } {
             span.what {
                 @if file.cid.kind() == Kind::Blob {
                     a href={ "/v1/content/" (file.cid) } download=(name) { (name) }

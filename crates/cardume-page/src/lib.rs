@@ -7,15 +7,23 @@
 //!
 //! * Whatever peers call themselves and their content is text: it is escaped, and cut where it is long.
 //! * The page works with [`POLICY`]: no script, style or connection but from its own origin, and none inline.
+mod doctor;
 mod files;
+mod log;
 mod node;
 mod peers;
+mod picture;
 mod text;
 mod topics;
 mod work;
 
-use cardume_api::{File, Operation, Peer, Status, Topic};
+use std::collections::BTreeMap;
+
+use cardume_api::{Diagnosis, File, Operation, Peer, Status, Topic};
+use cardume_content::Cid;
 use maud::{DOCTYPE, Markup, html};
+
+pub use self::picture::Flow;
 
 /// The content security policy that every answer of the page has.
 pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -41,8 +49,16 @@ pub struct View {
     pub files: Vec<File>,
     /// Topics that the node or a peer is subscribed to.
     pub topics: Vec<Topic>,
+    /// What the node calls content that it has or gets.
+    pub names: BTreeMap<Cid, String>,
+    /// What goes between the node and its peers, the fastest first.
+    pub flows: Vec<Flow>,
+    /// What the doctor has found last, and how many seconds ago.
+    pub diagnosis: Option<(Diagnosis, u64)>,
     /// Whether content may be got and shared.
     pub may_change: bool,
+    /// Whether the doctor may be asked, and the log be read.
+    pub may_operate: bool,
 }
 
 /// The whole page.
@@ -53,10 +69,13 @@ pub fn page(view: &View) -> String {
             h1 { (name) }
             form action="/logout" method="post" { button type="submit" { "Log out" } }
         }
-        p #said role="status" {}
-        @if view.may_change { (forms()) }
-        (plot())
-        main #live { (sections(view)) }
+        main #live {
+            p #said role="status" {}
+            @if view.may_change { (forms()) }
+            (plot())
+            (sections(view))
+            @if view.may_operate { (log::section()) }
+        }
     };
     document(&name, &body).into_string()
 }
@@ -152,10 +171,12 @@ fn plot() -> Markup {
 fn sections(view: &View) -> Markup {
     html! {
         (node::section(&view.status))
-        (work::section(&view.operations, view.may_change))
+        (picture::section(&view.status.name, &view.flows))
+        (work::section(&view.operations, &view.names, view.may_change))
         (peers::section(&view.peers))
         (files::section(&view.files))
         (topics::section(&view.topics, &view.status.follows))
+        @if view.may_operate { (doctor::section(view.diagnosis.as_ref())) }
     }
 }
 

@@ -32,7 +32,7 @@ fn row(peer: &Peer) -> Markup {
         _ => "direct",
     };
     html! {
-        tr {
+        tr id={ "peer-" (peer.peer_id) } {
             th scope="row" title=(peer.peer_id) {
                 @if let Some(name) = &peer.name { (cut(name)) } @else { code { (short(&peer.peer_id)) } }
             }

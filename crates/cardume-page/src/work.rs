@@ -1,31 +1,36 @@
 //! What the node is doing, and has done lately.
+use std::collections::BTreeMap;
+
 use cardume_api::{Kind, Operation, State};
+use cardume_content::Cid;
 use maud::{Markup, html};
 
-use crate::text::{bytes, cut};
+use crate::text::{bytes, cut, short};
+
+type Names = BTreeMap<Cid, String>;
 
 /// Operations that are shown.
 const MAX: usize = 20;
 
-pub(crate) fn section(operations: &[Operation], may_change: bool) -> Markup {
+pub(crate) fn section(operations: &[Operation], names: &Names, may_change: bool) -> Markup {
     html! {
         section #work aria-labelledby="work-title" {
             h2 #work-title { "Transfers" }
             @if operations.is_empty() {
                 p { "Nothing has been asked of this node since it started." }
             } @else {
-                ul.rows { @for operation in operations.iter().rev().take(MAX) { (row(operation, may_change)) } }
+                ul.rows { @for operation in operations.iter().rev().take(MAX) { (row(operation, names, may_change)) } }
             }
         }
     }
 }
 
-fn row(operation: &Operation, may_change: bool) -> Markup {
-    let (progress, subject) = (&operation.progress, cut(&operation.subject));
+fn row(operation: &Operation, names: &Names, may_change: bool) -> Markup {
+    let (progress, subject) = (&operation.progress, named(&operation.subject, names));
     let is_running = operation.state == State::Running;
     html! {
-        li {
-            span.what { (verb(operation.kind)) " " code title=(operation.subject) { (subject) } }
+        li id={ "work-" (operation.id) } {
+            span.what { (verb(operation.kind)) " " span title=(operation.subject) { (subject) } }
             @if is_running {
                 @if progress.size > 0 {
                     progress max=(progress.size) value=(progress.done) aria-label={ "Progress of " (subject) } {}
@@ -41,6 +46,17 @@ fn row(operation: &Operation, may_change: bool) -> Markup {
                 @if let Some(error) = &operation.error { p.problem { (cut(&error.detail)) } }
             }
         }
+    }
+}
+
+/// What is known by a name by that, other ids by both of their ends, and paths as they are.
+fn named(subject: &str, names: &Names) -> String {
+    match subject.parse::<Cid>() {
+        Ok(cid) => match names.get(&cid) {
+            Some(name) => cut(name),
+            None => format!("{}{}", &subject[..8], short(subject)),
+        },
+        Err(_) => cut(subject),
     }
 }
 

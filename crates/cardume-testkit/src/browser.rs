@@ -16,6 +16,12 @@ use crate::patience;
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// The name that the protocol has for an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+/// Keys, as the protocol has them.
+pub const ENTER: char = '\u{e007}';
+/// The tabulator.
+pub const TAB: char = '\u{e004}';
+/// The left one.
+pub const SHIFT: char = '\u{e008}';
 /// Talks to nobody of its own accord, and runs as root as well.
 const ARGUMENTS: [&str; 11] = [
     "--headless=new",
@@ -135,6 +141,27 @@ impl Browser {
         let element = self.find(selector)?;
         let text = json!({"text": text});
         self.call("POST", &format!("/element/{element}/value"), Some(&text))
+            .map(drop)
+    }
+
+    /// Types keys, special ones as WebDriver has them, to whatever has the focus; [`SHIFT`] is held until the last.
+    ///
+    /// # Errors
+    /// When the browser refuses.
+    pub fn press(&self, keys: &str) -> anyhow::Result<()> {
+        let stroke = |kind: &str, key: char| json!({"type": kind, "value": key.to_string()});
+        let mut strokes = Vec::new();
+        for key in keys.chars() {
+            strokes.push(stroke("keyDown", key));
+            if key != SHIFT {
+                strokes.push(stroke("keyUp", key));
+            }
+        }
+        if keys.contains(SHIFT) {
+            strokes.push(stroke("keyUp", SHIFT));
+        }
+        let keyboard = json!({"type": "key", "id": "keyboard", "actions": strokes});
+        self.call("POST", "/actions", Some(&json!({"actions": [keyboard]})))
             .map(drop)
     }
 

@@ -6,6 +6,7 @@ mod doctor;
 mod events;
 mod fetches;
 mod files;
+mod flows;
 mod health;
 mod kad;
 mod log;
@@ -50,6 +51,7 @@ pub(crate) use self::peers::reached;
 use crate::{
     config::{Handles, NodeInfo},
     events::Events,
+    flows::Flows,
     gate::{self, Remote},
     link::Links,
     operations::Operations,
@@ -131,6 +133,8 @@ pub(crate) struct Parts {
     pub(crate) sessions: Arc<Sessions>,
     /// Opens a port for them.
     pub(crate) opener: Opener,
+    /// How fast content goes between the node and each peer.
+    pub(crate) flows: Flows,
 }
 
 type Shared = Arc<Parts>;

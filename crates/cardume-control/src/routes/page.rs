@@ -96,13 +96,21 @@ impl Parts {
     async fn view(&self, caller: &Caller) -> View {
         let (status, peers, files, topics) =
             tokio::join!(self.status(), self.peers(), self.files(), self.topics());
+        let files = files.unwrap_or_default();
+        let names = self.names(&files);
+        let may_operate = caller.check(Right::Operate).is_ok();
+        let diagnosis = self.handles.doctor.last().filter(|_| may_operate);
         View {
+            flows: self.flows(&names),
+            names,
             status,
             peers: peers.unwrap_or_default(),
             operations: self.operations.list(),
-            files: files.unwrap_or_default(),
+            files,
             topics: topics.unwrap_or_default(),
+            diagnosis: diagnosis.map(|(found, ago)| (found, ago.as_secs())),
             may_change: caller.check(Right::Content).is_ok(),
+            may_operate,
         }
     }
 }
