@@ -145,10 +145,17 @@ impl Fetches {
             allow: want.allow.clone(),
             ..FetchRequest::new(link.cid, destination)
         };
+        let mut begun = None;
         let told = |now: &Progress| {
+            if now.size == 0 {
+                return;
+            }
+            // What came in an earlier try says nothing of this one: it has failed until something comes.
+            let is_coming = now.done > *begun.get_or_insert(now.done);
             self.board.change(name, |row| {
-                if now.size > 0 {
-                    (row.state, row.done, row.size) = (WantedState::Fetching, now.done, now.size);
+                (row.done, row.size) = (now.done, now.size);
+                if is_coming {
+                    row.state = WantedState::Fetching;
                 }
             });
         };
