@@ -232,7 +232,7 @@ impl Webhook {
             add(
                 "url",
                 format!("{:?} {reason}", self.url),
-                "as in \"https://example.org/hook\"",
+                "as in \"https://example.org/hook\"; a secret goes into secret_file",
             );
         }
         for (key, path) in [("secret_file", &self.secret_file), ("ca_file", &self.ca_file)] {

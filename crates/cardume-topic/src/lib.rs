@@ -20,7 +20,7 @@ mod ring;
 
 pub use self::{
     config::{Config, Deliver, Exec, Mistake, Spool, Webhook},
-    deliver::DeliveryStatus,
+    deliver::{DeliveryStatus, Url},
     handle::{Fetch, Handle, OpenError, PublishError},
     hub::{BuildError, Server, build},
     ring::{Item, Reader, Received, Start},

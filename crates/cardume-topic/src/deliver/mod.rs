@@ -16,6 +16,7 @@ use std::{
 
 use crate::{BuildError, Deliver, Reader};
 
+pub use self::request::Url;
 pub(crate) use self::request::check_url;
 
 /// How one delivery goes.

@@ -12,9 +12,9 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-/// Where requests go.
+/// Where requests are posted to.
 #[derive(Debug, Clone)]
-pub(super) struct Url {
+pub struct Url {
     uri: Uri,
     is_secure: bool,
     host: String,
@@ -27,7 +27,11 @@ pub(crate) fn check_url(text: &str) -> Result<(), String> {
 }
 
 impl Url {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    /// Reads an `http://` or `https://` URL.
+    ///
+    /// # Errors
+    /// What is wrong with it, to be said after it.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let uri: Uri = text.parse().map_err(|error| format!("is no URL: {error}"))?;
         let is_secure = match uri.scheme_str() {
             Some("https") => true,
@@ -36,7 +40,7 @@ impl Url {
         };
         let authority = uri.authority().ok_or("names no host")?;
         if authority.as_str().contains('@') {
-            return Err("has a password in it; use secret_file".into());
+            return Err("has a password in it".into());
         }
         let host = authority
             .host()
@@ -55,19 +59,26 @@ impl Url {
         })
     }
 
-    pub(super) const fn is_secure(&self) -> bool {
+    /// Whether it needs TLS.
+    pub const fn is_secure(&self) -> bool {
         self.is_secure
     }
 
     /// The head of a request to here.
-    pub(super) fn post(&self) -> hyper::http::request::Builder {
+    pub fn post(&self) -> hyper::http::request::Builder {
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
         let authority = self.uri.authority().map_or("", |authority| authority.as_str());
         Request::post(path).header("host", authority)
     }
 
     /// Sends a request on a connection of its own, and waits for the head of the answer.
-    pub(super) async fn send(
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    ///
+    /// # Cancel safety
+    /// Dropping it closes the connection; the server may have taken the request.
+    pub async fn send(
         &self,
         tls: Option<&Arc<ClientConfig>>,
         request: Request<Full<Bytes>>,
