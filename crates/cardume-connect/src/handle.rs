@@ -10,6 +10,7 @@ use crate::{
     BuildError, Config, Peer,
     blocked::{BlockError, Blocked},
     driver::Command,
+    spans,
 };
 
 /// Asks who is connected, and changes it. Cheap to clone.
@@ -54,7 +55,7 @@ impl Handle {
             addresses,
             reply,
         };
-        self.mailbox.call(command).await?
+        spans::dialled(spans::to_peer(&peer), async { self.mailbox.call(command).await? }).await
     }
 
     /// Dials an address whose peer may be unknown; returns who answered.
@@ -69,9 +70,9 @@ impl Handle {
         if let Some(Protocol::P2p(peer)) = address.iter().last() {
             return self.connect(peer, vec![address]).await.map(|()| peer);
         }
-        self.mailbox
-            .call(|reply| Command::Dial { address, reply })
-            .await?
+        let span = spans::to_address(&address);
+        let command = |reply| Command::Dial { address, reply };
+        spans::dialled(span, async { self.mailbox.call(command).await? }).await
     }
 
     /// Takes over limits, bootstrap peers and the peers that configuration names. Connections there are stay, those above

@@ -33,6 +33,7 @@ mod ping;
 mod replace;
 mod server;
 mod settings;
+mod spans;
 mod text;
 
 pub use self::{

@@ -11,10 +11,11 @@ use cardume_store::Store;
 use multiaddr::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::Span;
 
 use crate::{
     FetchError, FetchRequest, Fetched, Progress, Reading, Resolved, Running, Serving, announce::Board, read,
-    repair, served::Served,
+    repair, served::Served, spans,
 };
 
 /// What the server is told to do.
@@ -41,6 +42,8 @@ pub(crate) struct FetchJob {
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) finished: oneshot::Sender<Result<Fetched, FetchError>>,
     pub(crate) cancelled: CancellationToken,
+    /// From when it was asked for, below what asked for it.
+    pub(crate) span: Span,
 }
 
 /// A path to be resolved.
@@ -168,6 +171,7 @@ impl Handle {
             range,
             store,
             begun,
+            span: spans::read(cid),
         };
         self.send(Command::Read { cid, peers, job }).await?;
         answer.await.map_err(|_| FetchError::Closed)?
@@ -265,6 +269,7 @@ pub(crate) fn prepare(
     let (sender, progress) = watch::channel(Progress::default());
     let (finished, result) = oneshot::channel();
     let cancelled = CancellationToken::new();
+    let span = spans::fetch(&request);
     let mut register = lock(register);
     register.last_id += 1;
     let id = register.last_id;
@@ -282,6 +287,7 @@ pub(crate) fn prepare(
         progress: sender,
         finished,
         cancelled: cancelled.clone(),
+        span,
     };
     let fetch = Fetch {
         progress,

@@ -38,6 +38,7 @@ mod serve;
 mod served;
 mod server;
 mod sources;
+mod spans;
 mod tally;
 mod words;
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use cardume_content::{Hash, Kind, PIECE, pieces::piece_count};
 use cardume_store::{Presence, Store};
 use tokio::sync::{mpsc, oneshot};
+use tracing::Span;
 
 use crate::{
     Config, FetchError, Phase, Reading,
@@ -26,6 +27,8 @@ pub(crate) struct Job {
     /// What is fetched is taken in through it, if not through that of the exchange.
     pub(crate) store: Option<Store>,
     pub(crate) begun: oneshot::Sender<Result<Reading, FetchError>>,
+    /// From when it was asked for, below what asked for it.
+    pub(crate) span: Span,
 }
 
 /// Runs a read until its last byte is handed over or the reader has gone.
@@ -40,7 +43,7 @@ pub(crate) async fn run(
         path,
         range,
         mut begun,
-        store: _,
+        ..
     } = job;
     let opened = tokio::select! {
         opened = open(&path, &range, config, disk, root, &mut download) => opened,

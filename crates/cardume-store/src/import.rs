@@ -11,6 +11,11 @@ use std::{
 };
 
 use cardume_content::{Cid, Hash};
+use tracing::{
+    Span,
+    field::{Empty, display},
+    info_span,
+};
 
 use crate::{
     ImportError, Imported, Inner, Mode, Progress, Reservation, Store, Watcher, WriteError, disk, lock,
@@ -94,8 +99,22 @@ impl Store {
         self.take_in(&path, &open, mode, progress, Some(watcher))
     }
 
-    /// Takes in what `open` opens, which lies at `path`.
+    /// Takes in what `open` opens, which lies at `path`; traces tell of it.
     fn take_in(
+        &self,
+        path: &Path,
+        open: &(dyn Fn() -> io::Result<File> + Sync),
+        mode: Mode,
+        progress: &dyn Progress,
+        watcher: Option<&dyn Watcher>,
+    ) -> Result<Imported, ImportError> {
+        let span = span(path).entered();
+        let result = self.take_in_all(path, open, mode, progress, watcher);
+        tell(&span, &result);
+        result
+    }
+
+    fn take_in_all(
         &self,
         path: &Path,
         open: &(dyn Fn() -> io::Result<File> + Sync),
@@ -136,6 +155,40 @@ impl Store {
             hashed: import.hashed.into_inner(),
             skipped: import.skipped.into_inner().unwrap_or_default(),
         })
+    }
+}
+
+fn span(path: &Path) -> Span {
+    info_span!(
+        "import",
+        path = %path.display(),
+        cid = Empty,
+        size = Empty,
+        files = Empty,
+        hashed = Empty,
+        outcome = Empty,
+        otel.status_code = Empty,
+    )
+}
+
+/// Numbers of traces have a sign; one without would be sent as text.
+fn signed(number: u64) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+fn tell(span: &Span, result: &Result<Imported, ImportError>) {
+    match result {
+        Ok(imported) => {
+            span.record("cid", display(imported.cid));
+            span.record("size", signed(imported.size));
+            span.record("files", signed(imported.files));
+            span.record("hashed", signed(imported.hashed));
+            span.record("outcome", "done");
+        }
+        Err(error) => {
+            span.record("outcome", display(error));
+            span.record("otel.status_code", "ERROR");
+        }
     }
 }
 

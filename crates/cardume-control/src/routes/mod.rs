@@ -24,6 +24,7 @@ mod rendezvous;
 mod shares;
 mod tokens;
 mod topics;
+mod traced;
 mod traffic;
 mod tree;
 mod uploads;
@@ -204,6 +205,7 @@ fn api(parts: Arc<Parts>) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(events, gate::with_right))
+        .layer(from_fn(traced::request))
 }
 
 /// The routes for who watches over the node and may do nothing else.

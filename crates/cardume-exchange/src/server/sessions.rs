@@ -10,6 +10,7 @@ use cardume_content::Cid;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{
     kept::{KeepRoot, SyncReply},
@@ -24,6 +25,7 @@ use crate::{
     journal::Journal,
     read, repair,
     sources::Finder,
+    spans,
     tally::Tally,
 };
 
@@ -144,7 +146,9 @@ impl Sessions {
             progress,
             finished,
             cancelled,
+            span,
         } = *job;
+        let told = span.clone();
         let disk = match &request.allow {
             Some(allow) => self.disk.guarding_for(request.cid, allow.clone()),
             None => self.disk.clone(),
@@ -170,9 +174,11 @@ impl Sessions {
             };
             lock(&register).running.remove(&id);
             let result = conclude(outcome, key, &disk, &journal, &roots).await;
+            spans::ended(&told, &result);
             // Nobody may be waiting for it any more.
             let _ = finished.send(result);
         }
+        .instrument(span)
         .boxed()
     }
 
@@ -184,7 +190,10 @@ impl Sessions {
         };
         let download = self.download(cid, &disk, peers, None, progress);
         let config = self.config.clone();
-        async move { read::run(job, &config, &disk, cid, download).await }.boxed()
+        let span = job.span.clone();
+        async move { read::run(job, &config, &disk, cid, download).await }
+            .instrument(span)
+            .boxed()
     }
 
     fn repair(&self, job: repair::Job) -> Session {

@@ -9,8 +9,9 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     field::MakeExt,
+    filter::{FilterExt, filter_fn},
     fmt::{FormatFields, format},
-    layer::SubscriberExt,
+    layer::{Filter, SubscriberExt},
     reload,
     util::SubscriberInitExt,
 };
@@ -40,10 +41,9 @@ impl Running {
 pub(super) fn start(config: &Log, verbosity: i16, environment: &Environment, tail: Tail) -> Running {
     let (filter, handle) = reload::Layer::new(filter(&raised(&config.level, verbosity)));
     let (layer, guard) = layer(decide(config.format, environment));
+    let log = layer.and_then(tail).with_filter(filter.and(is_for_log()));
     // The only one that sets up a log; were there another, its log would do.
-    let _ = Registry::default()
-        .with(layer.and_then(tail).with_filter(filter))
-        .try_init();
+    let _ = Registry::default().with(log).try_init();
     Running {
         filter: handle,
         verbosity,
@@ -73,8 +73,15 @@ pub(crate) fn for_command(out: &Out) {
         .with_writer(io::stderr)
         .log_internal_errors(false);
     let _ = Registry::default()
-        .with(layer.with_filter(filter(level)))
+        .with(layer.with_filter(filter(level).and(is_for_log())))
         .try_init();
+}
+
+/// All but the node's own spans: they are what traces are made of, and lines stay as they are without them.
+fn is_for_log<S>() -> impl Filter<S> + Send + Sync + 'static {
+    // Without the hint, what the log leaves out by its level would be looked at one by one.
+    filter_fn(|of| !(of.is_span() && of.target().starts_with("cardume")))
+        .with_max_level_hint(tracing::Level::TRACE)
 }
 
 /// What is logged: `level`, but of `info` only the node's own.
@@ -167,6 +174,8 @@ fn writer() -> (NonBlocking, WorkerGuard) {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use tracing::{Subscriber as _, level_filters::LevelFilter};
+
     use super::*;
 
     #[derive(Clone, Default)]
@@ -220,6 +229,26 @@ mod tests {
         assert!(!tells_of_discoveries("error"));
         assert!(tells_of_discoveries("info,libp2p_mdns=info"));
         assert!(tells_of_discoveries("libp2p=info,info"));
+    }
+
+    #[test]
+    fn lines_are_the_same_within_spans_of_ours() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .without_time()
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        let layer = layer.with_filter(filter("debug").and(is_for_log()));
+        let subscriber = Registry::default().with(layer);
+        assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::DEBUG));
+        tracing::subscriber::with_default(subscriber, || {
+            let _theirs = tracing::info_span!(target: "libp2p_swarm", "theirs").entered();
+            let _ours = tracing::info_span!(target: "cardume_exchange", "ours", cid = 1).entered();
+            tracing::info!(target: "cardume_node", "a line");
+        });
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text, " INFO theirs: cardume_node: a line\n");
     }
 
     #[test]
