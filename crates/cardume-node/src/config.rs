@@ -61,6 +61,8 @@ pub struct Config {
     pub control: cardume_control::Config,
     /// Where Prometheus may ask.
     pub metrics: cardume_control::Metrics,
+    /// Where traces are sent.
+    pub trace: Trace,
     /// How it stops.
     pub shutdown: Shutdown,
 }
@@ -133,6 +135,25 @@ pub enum LogFormat {
     Json,
     /// Fields for systemd's journal.
     Journald,
+}
+
+/// `[trace]`: read by the program that runs the node; the node itself has spans, and sends none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trace {
+    /// URL that a collector takes OTLP at, over HTTP with protobuf, such as `http://127.0.0.1:4318/v1/traces`; nothing is
+    /// sent if not set. Only a build with the feature `opentelemetry` can send.
+    pub endpoint: Option<String>,
+    /// The part of all traces that is sent, from 0 to 1.
+    pub sample: f64,
+}
+impl Default for Trace {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            sample: 1.0,
+        }
+    }
 }
 
 /// `[listen]`

@@ -170,6 +170,8 @@ pub(super) const KEYS: &[(&str, Applies)] = &[
     ("topic.*.max_rate", Live),
     ("topic.*.publishers", Live),
     ("topic.*.subscribers", Live),
+    ("trace.endpoint", Restart),
+    ("trace.sample", Restart),
     ("transfer.max_in_flight", Restart),
     ("transfer.max_serving", Restart),
     ("transfer.max_serving_per_peer", Restart),

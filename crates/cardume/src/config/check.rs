@@ -1,6 +1,7 @@
 //! Checks that no single key can fail alone.
 mod control;
 mod topics;
+mod trace;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,6 +39,7 @@ pub(super) fn whole(config: &Config) -> Vec<Problem> {
     channels::check(config, &mut found);
     places(config, &mut found);
     control::check(config, &mut found);
+    trace::check(config, &mut found);
     found.0
 }
 

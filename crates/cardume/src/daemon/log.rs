@@ -37,13 +37,20 @@ impl Running {
     }
 }
 
-/// Sets up the log of a daemon, whose last lines `tail` keeps too.
-pub(super) fn start(config: &Log, verbosity: i16, environment: &Environment, tail: Tail) -> Running {
+/// Sets up the log of a daemon, whose last lines `tail` keeps too, and what sends `traces`.
+pub(super) fn start(
+    config: &Log,
+    verbosity: i16,
+    environment: &Environment,
+    tail: Tail,
+    traces: Option<Boxed>,
+) -> Running {
     let (filter, handle) = reload::Layer::new(filter(&raised(&config.level, verbosity)));
     let (layer, guard) = layer(decide(config.format, environment));
     let log = layer.and_then(tail).with_filter(filter.and(is_for_log()));
+    let layers: Vec<Boxed> = traces.into_iter().chain([log.boxed()]).collect();
     // The only one that sets up a log; were there another, its log would do.
-    let _ = Registry::default().with(log).try_init();
+    let _ = Registry::default().with(layers).try_init();
     Running {
         filter: handle,
         verbosity,
@@ -118,7 +125,8 @@ fn is_journal(stream: Option<&str>) -> bool {
     device.parse() == Ok(stderr.dev()) && inode.parse() == Ok(stderr.ino())
 }
 
-type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
+/// What is set up to hear of spans and events.
+pub(super) type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
 fn layer(format: LogFormat) -> (Boxed, Option<WorkerGuard>) {
     if format == LogFormat::Journald

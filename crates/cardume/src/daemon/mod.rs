@@ -8,6 +8,7 @@ mod process;
 mod reload;
 mod run;
 mod tail;
+mod traces;
 mod watchdog;
 
 pub(crate) use self::{

@@ -14,7 +14,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Options, greeting, log, manager::Manager, panics, places, process, reload::Reloads, tail::Tail, watchdog,
+    Options, greeting, log, manager::Manager, panics, places, process, reload::Reloads, tail::Tail,
+    traces::Traces, watchdog,
 };
 use crate::{
     config::{Environment, Place},
@@ -31,11 +32,13 @@ use crate::{
 pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
     let chain = reach.chain()?;
     let lines = Log::default();
+    let (traces, traced) = Traces::new(&chain.config.trace);
     let log = log::start(
         &chain.config.log,
         reach.out.verbosity(),
         reach.environment,
         Tail(lines.clone()),
+        traced,
     );
     let panicked = panics::watch();
     process::prepare();
@@ -81,10 +84,11 @@ pub(crate) fn run(reach: Reach<'_>, _options: &Options) -> anyhow::Result<()> {
         })
         .build()
         .context("cannot start threads")?;
-    let ended = runtime.block_on(live(reach, config, surroundings, &panicked, &reloads));
+    let ended = runtime.block_on(live(reach, config, surroundings, &panicked, &reloads, &traces));
     let ended = ended.map_err(|error| placed(error, &chain.values));
     // Blocking work that outlives the grace period must not keep the process.
     runtime.shutdown_background();
+    traces.end();
     match ended {
         _ if panicked.is_cancelled() => {
             Err(Ended::new(status::DEFECT, "a part of the node panicked; see the log").into())
@@ -144,6 +148,7 @@ async fn live(
     surroundings: Surroundings,
     panicked: &CancellationToken,
     reloads: &Reloads,
+    traces: &Traces,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     // From now on: one that comes while the node starts waits until it has, instead of ending the process.
@@ -155,6 +160,7 @@ async fn live(
         never = manager.starting() => match never {},
         status = signals.stop() => return Err(Ended::new(status, "interrupted while starting").into()),
     };
+    traces.begin(node.peer_id());
     let _pointer = Pointer::new(&node);
     tokio::select! {
         () = greeting::say(&node, reach.out) => {}

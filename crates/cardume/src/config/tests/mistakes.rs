@@ -116,4 +116,19 @@ pub(super) const BAD_FILES: &[(&str, &str)] = &[
         "[control]\nhosts = [\"http://node.example\"]",
         "2:1: control.hosts: \"http://node.example\" is no name of a host",
     ),
+    (
+        "[trace]\nsample = 2",
+        "2:1: trace.sample: 2 is out of range; from 0.0 to 1.0",
+    ),
+    ("[trace]\nsample = nan", "2:1: trace.sample: NaN is out of range"),
+    #[cfg(not(feature = "opentelemetry"))]
+    (
+        "[trace]\nendpoint = \"http://127.0.0.1:4318/v1/traces\"",
+        "2:1: trace.endpoint: built without the feature `opentelemetry`; build with --features opentelemetry, or remove the key",
+    ),
+    #[cfg(feature = "opentelemetry")]
+    (
+        "[trace]\nendpoint = \"127.0.0.1:4318\"",
+        "2:1: trace.endpoint: \"127.0.0.1:4318\" is no ",
+    ),
 ];
