@@ -120,16 +120,10 @@ where
     let mut walk = Walk::new(root, size, range);
     let mut rest = out;
     while let Some(step) = walk.next() {
-        let parts = rest.split_at_mut_checked(step.len(size));
-        let (now, behind) = parts.ok_or_else(other_length)?;
+        let now = cut(&mut rest, step.len(size))?;
         walk.read(&step, now, &mut data, &mut tree)?;
-        rest = behind;
     }
-    if rest.is_empty() {
-        Ok(())
-    } else {
-        Err(other_length().into())
-    }
+    filled(rest)
 }
 
 /// Fills `out` with the bytes of `range`, [widened](widen) to whole groups, verified; without their slice.
@@ -153,19 +147,27 @@ where
     let mut pair = [0; PAIR as usize];
     let mut rest = out;
     while let Some(step) = walk.next() {
-        if step.subtree.is_group() {
-            let parts = rest.split_at_mut_checked(step.len(size));
-            let (now, behind) = parts.ok_or_else(other_length)?;
-            walk.read(&step, now, &mut data, &mut tree)?;
-            rest = behind;
-        } else {
-            walk.read(&step, &mut pair, &mut data, &mut tree)?;
-        }
+        let now = match step.subtree.is_group() {
+            true => cut(&mut rest, step.len(size))?,
+            false => &mut pair,
+        };
+        walk.read(&step, now, &mut data, &mut tree)?;
     }
-    if rest.is_empty() {
-        Ok(())
-    } else {
-        Err(other_length().into())
+    filled(rest)
+}
+
+/// Takes the first `len` bytes of what is still to be filled.
+fn cut<'a>(rest: &mut &'a mut [u8], len: usize) -> Result<&'a mut [u8], EncodeError> {
+    let parts = std::mem::take(rest).split_at_mut_checked(len);
+    let (now, behind) = parts.ok_or_else(other_length)?;
+    *rest = behind;
+    Ok(now)
+}
+
+fn filled(rest: &[u8]) -> Result<(), EncodeError> {
+    match rest {
+        [] => Ok(()),
+        _ => Err(other_length().into()),
     }
 }
 

@@ -5,7 +5,7 @@ use bao_tree::{BaoTree, BlockSize, ChunkNum, ChunkRanges, io::outboard::PreOrder
 use bytes::Bytes;
 use cardume_content::{
     GROUP, Hash,
-    slice::{DecodeError, EncodeError, Part, decode, encode, encoded_len, fill, proof_range, widen},
+    slice::{self, DecodeError, EncodeError, Part, decode, encode, encoded_len, fill, proof_range, widen},
     tree,
 };
 use proptest::prelude::*;
@@ -14,6 +14,14 @@ struct Blob {
     bytes: Vec<u8>,
     root: Hash,
     tree: Vec<u8>,
+}
+
+/// Reads from memory.
+fn copy_of(bytes: &[u8]) -> impl FnMut(u64, &mut [u8]) -> std::io::Result<()> {
+    |offset, buffer| {
+        buffer.copy_from_slice(&bytes[offset as usize..][..buffer.len()]);
+        Ok(())
+    }
 }
 
 impl Blob {
@@ -37,18 +45,13 @@ impl Blob {
             self.root,
             self.size(),
             range.clone(),
-            |offset, buffer| {
-                buffer.copy_from_slice(&self.bytes[offset as usize..][..buffer.len()]);
-                Ok(())
-            },
-            |offset, buffer| {
-                buffer.copy_from_slice(&self.tree[offset as usize..][..buffer.len()]);
-                Ok(())
-            },
+            copy_of(&self.bytes),
+            copy_of(&self.tree),
             &mut out,
         );
         assert_eq!(&out[..6], b"before");
-        self.check_fill(range, &out[6..], done.is_ok());
+        self.check_fill(range.clone(), &out[6..], done.is_ok());
+        self.check_read(range, done.is_ok());
         if done.is_err() {
             assert_eq!(out.len(), 6, "a failed slice leaves nothing");
         }
@@ -58,14 +61,7 @@ impl Blob {
     /// Filling memory that was used before comes to the same, and only if there is just enough.
     fn check_fill(&self, range: Range<u64>, slice: &[u8], is_whole: bool) {
         let fill = |out: &mut [u8]| {
-            let data = |offset: u64, buffer: &mut [u8]| {
-                buffer.copy_from_slice(&self.bytes[offset as usize..][..buffer.len()]);
-                Ok(())
-            };
-            let tree = |offset: u64, buffer: &mut [u8]| {
-                buffer.copy_from_slice(&self.tree[offset as usize..][..buffer.len()]);
-                Ok(())
-            };
+            let (data, tree) = (copy_of(&self.bytes), copy_of(&self.tree));
             fill(self.root, self.size(), range.clone(), data, tree, out)
         };
         let mut out = vec![0xaa; encoded_len(self.size(), range.clone()) as usize];
@@ -75,6 +71,23 @@ impl Blob {
         }
         out.push(0);
         fill(&mut out).expect_err("one byte too many");
+    }
+
+    /// Reading without the slice tells what has changed as well.
+    fn check_read(&self, range: Range<u64>, is_whole: bool) {
+        let read = |out: &mut [u8]| {
+            let (data, tree) = (copy_of(&self.bytes), copy_of(&self.tree));
+            slice::read(self.root, self.size(), range.clone(), data, tree, out)
+        };
+        let wide = widen(self.size(), range.clone());
+        let bytes = &self.bytes[wide.start as usize..wide.end as usize];
+        let mut out = vec![0xaa; bytes.len()];
+        assert_eq!(read(&mut out).is_ok(), is_whole);
+        if is_whole {
+            assert_eq!(out, bytes);
+        }
+        out.push(0);
+        read(&mut out).expect_err("one byte too many");
     }
 
     fn encode(&self, range: Range<u64>) -> Vec<u8> {
