@@ -11,16 +11,12 @@ use std::{
 };
 
 use cardume_content::{Cid, Hash};
-use tracing::{
-    Span,
-    field::{Empty, display},
-    info_span,
-};
 
 use crate::{
     ImportError, Imported, Inner, Mode, Progress, Reservation, Store, Watcher, WriteError, disk, lock,
     private::Private,
     record::{Body, Place, Print, Record},
+    spans,
     table::{Entry, Snapshot},
 };
 
@@ -108,87 +104,41 @@ impl Store {
         progress: &dyn Progress,
         watcher: Option<&dyn Watcher>,
     ) -> Result<Imported, ImportError> {
-        let span = span(path).entered();
-        let result = self.take_in_all(path, open, mode, progress, watcher);
-        tell(&span, &result);
-        result
-    }
-
-    fn take_in_all(
-        &self,
-        path: &Path,
-        open: &(dyn Fn() -> io::Result<File> + Sync),
-        mode: Mode,
-        progress: &dyn Progress,
-        watcher: Option<&dyn Watcher>,
-    ) -> Result<Imported, ImportError> {
-        self.refuse_private(path)?;
-        self.inner.check_writable()?;
-        let _claim = match mode {
-            Mode::Copy => {
-                let (bytes, files) = self.inner.measure_new(path, progress)?;
-                Some(self.inner.claim_copy(bytes, files)?)
-            }
-            Mode::InPlace => None,
-        };
-        let _gate = self.inner.enter();
-        let import = Import {
-            store: &self.inner,
-            mode,
-            progress,
-            watcher,
-            guards: self.guards,
-            private: lock(&self.inner.private).clone(),
-            batch: Mutex::default(),
-            skipped: Mutex::default(),
-            bytes: AtomicU64::new(0),
-            files: AtomicU64::new(0),
-            hashed: AtomicU64::new(0),
-        };
-        let (cid, size, files) = self.inner.pool.install(|| import.root(path, open))?;
-        import.commit(import.take())?;
-        lock(&self.inner.held).touch(cid);
-        Ok(Imported {
-            cid,
-            size,
-            files,
-            hashed: import.hashed.into_inner(),
-            skipped: import.skipped.into_inner().unwrap_or_default(),
+        spans::import(path, || {
+            self.refuse_private(path)?;
+            self.inner.check_writable()?;
+            let _claim = match mode {
+                Mode::Copy => {
+                    let (bytes, files) = self.inner.measure_new(path, progress)?;
+                    Some(self.inner.claim_copy(bytes, files)?)
+                }
+                Mode::InPlace => None,
+            };
+            let _gate = self.inner.enter();
+            let import = Import {
+                store: &self.inner,
+                mode,
+                progress,
+                watcher,
+                guards: self.guards,
+                private: lock(&self.inner.private).clone(),
+                batch: Mutex::default(),
+                skipped: Mutex::default(),
+                bytes: AtomicU64::new(0),
+                files: AtomicU64::new(0),
+                hashed: AtomicU64::new(0),
+            };
+            let (cid, size, files) = self.inner.pool.install(|| import.root(path, open))?;
+            import.commit(import.take())?;
+            lock(&self.inner.held).touch(cid);
+            Ok(Imported {
+                cid,
+                size,
+                files,
+                hashed: import.hashed.into_inner(),
+                skipped: import.skipped.into_inner().unwrap_or_default(),
+            })
         })
-    }
-}
-
-fn span(path: &Path) -> Span {
-    info_span!(
-        "import",
-        path = %path.display(),
-        cid = Empty,
-        size = Empty,
-        files = Empty,
-        hashed = Empty,
-        outcome = Empty,
-        otel.status_code = Empty,
-    )
-}
-
-/// Numbers of traces have a sign; one without would be sent as text.
-fn signed(number: u64) -> i64 {
-    number.try_into().unwrap_or(i64::MAX)
-}
-
-fn tell(span: &Span, result: &Result<Imported, ImportError>) {
-    match result {
-        Ok(imported) => {
-            span.record("cid", display(imported.cid));
-            span.record("size", signed(imported.size));
-            span.record("files", signed(imported.files));
-            span.record("hashed", signed(imported.hashed));
-            span.record("outcome", "done");
-        }
-        Err(error) => {
-            span.record("outcome", display(error));
-            span.record("otel.status_code", "ERROR");
-        }
     }
 }
 

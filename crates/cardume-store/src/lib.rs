@@ -42,6 +42,7 @@ mod repair;
 mod room;
 mod settle;
 mod source;
+mod spans;
 mod table;
 mod upload;
 mod usage;
