@@ -13,5 +13,6 @@ pub mod liar;
 pub mod line;
 pub mod neighbour;
 pub mod patience;
+pub mod proxy;
 pub mod shouter;
 pub mod web;

@@ -18,14 +18,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::oneshot,
 };
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        pki_types::{CertificateDer, PrivatePkcs8KeyDer},
-    },
-    server::TlsStream,
-};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::proxy::certified;
 
 /// Bytes written at once.
 const CHUNK: usize = 64 * 1024;
@@ -76,17 +71,7 @@ impl Web {
     /// What the system says.
     pub fn start() -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let made = rcgen::generate_simple_self_signed(names)?;
-        let authority = dir.path().join("ca.pem");
-        std::fs::write(&authority, made.cert.pem())?;
-        let key = PrivatePkcs8KeyDer::from(made.key_pair.serialize_der());
-        let chain = vec![CertificateDer::from(made.cert.der().to_vec())];
-        let provider = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider();
-        let tls = ServerConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(&[&tokio_rustls::rustls::version::TLS13])?
-            .with_no_client_auth()
-            .with_single_cert(chain, key.into())?;
+        let (authority, tls) = certified(dir.path())?;
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
@@ -109,7 +94,7 @@ impl Web {
                     return;
                 };
                 tokio::select! {
-                    () = accept(listener, TlsAcceptor::from(Arc::new(tls)), serving) => {}
+                    () = accept(listener, tls, serving) => {}
                     _ = stopped => {}
                 }
             });

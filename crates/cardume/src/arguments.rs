@@ -41,7 +41,7 @@ pub(crate) struct Global {
     /// Directory of the node's identity and store
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Where the daemon is: unix:///path or http://host:port [default: $CARDUME_API, or the usual places]
+    /// Where the daemon is: unix:///path, http://host:port or https://host [default: $CARDUME_API, or the usual places]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) api: Option<String>,
     /// Print JSON: one document, or one object a line

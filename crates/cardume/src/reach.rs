@@ -3,6 +3,7 @@ use std::{
     io::{self, Read},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use cardume_api::{Client, ClientError, client::Address};
@@ -84,17 +85,24 @@ impl Reach<'_> {
 
     fn find(&self) -> anyhow::Result<Option<Client>> {
         if let Some(address) = self.named() {
-            let client = Client::from_address(address)?;
-            return Ok(Some(match client.address() {
+            let address: Address = address.parse()?;
+            let client = match &address {
                 Address::Unix(path) => {
                     probe(path).map_err(|error| named_error(path, &error))?;
-                    client
+                    return Ok(Some(Client::new(address)?));
                 }
-                Address::Http(_) => match self.token()? {
-                    Some(token) => client.with_token(token),
-                    None => client,
-                },
-            }));
+                Address::Http(_) => Client::new(address)?,
+                Address::Https(_) => Client::over_tls(address, self.trusted()?)?,
+            };
+            let Some(token) = self.token()? else {
+                return Ok(Some(client));
+            };
+            if client.address().is_open() {
+                self.out.warn(
+                    "the token goes over plain HTTP, and can be read on the way; use https:// or `ssh -L`",
+                );
+            }
+            return Ok(Some(client.with_token(token)));
         }
         let mut forbidden = None;
         for path in self.sockets()? {
@@ -118,7 +126,7 @@ impl Reach<'_> {
     /// The secret of a token, from the file that the user names.
     fn token(&self) -> anyhow::Result<Option<String>> {
         const VARIABLE: &str = "CARDUME_TOKEN_FILE";
-        let Some(path) = self.environment.path(VARIABLE) else {
+        let Some(path) = self.environment.get(VARIABLE).map(PathBuf::from) else {
             return Ok(None);
         };
         let failed = |error: io::Error| {
@@ -134,6 +142,15 @@ impl Reach<'_> {
             return Err(Ended::usage(message).into());
         }
         Ok(Some(token.to_owned()))
+    }
+
+    /// Whom to believe: authorities that browsers do, and those in the file that the user names.
+    fn trusted(&self) -> anyhow::Result<rustls::ClientConfig> {
+        const VARIABLE: &str = "CARDUME_CA_FILE";
+        let file = self.environment.get(VARIABLE).map(Path::new);
+        let tls =
+            cardume_origin::tls_client(file).map_err(|error| Ended::usage(format!("{VARIABLE}: {error}")))?;
+        Ok(Arc::unwrap_or_clone(tls))
     }
 
     /// The address that the user gave.

@@ -9,6 +9,7 @@ use std::{fs, process::Output};
 use cardume_testkit::{
     daemon::{Daemon, Home, error, status},
     patience,
+    proxy::Proxy,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_cardume");
@@ -32,7 +33,7 @@ fn remote(daemon: &Daemon, address: &str, token: Option<&str>, arguments: &[&str
     let mut command = daemon.command();
     command.env("CARDUME_API", address).args(arguments);
     if let Some(token) = token {
-        command.env("CARDUME_TOKEN_FILE", daemon.path().join(token));
+        command.env("CARDUME_TOKEN_FILE", token);
     }
     patience::output(&mut command).unwrap()
 }
@@ -108,6 +109,31 @@ fn content_goes_both_ways_over_tcp() {
         &["get", cid, "-o", "b.txt"],
     ));
     assert_eq!(fs::read(daemon.path().join("b.txt")).unwrap(), b"over TCP");
+}
+
+#[test]
+fn a_daemon_behind_a_proxy_with_tls_is_asked_by_who_trusts_the_proxy() {
+    let (daemon, address) = daemon();
+    let made = daemon.run(["token", "new", "ci", "--scope", "read"]).unwrap();
+    fs::write(daemon.path().join("ci"), text(&made)).unwrap();
+    let proxy = Proxy::before(address.strip_prefix("http://").unwrap().parse().unwrap()).unwrap();
+    let ask = |authority: &str| {
+        let mut command = daemon.command();
+        command
+            .args(["--api", &proxy.url(), "id"])
+            .env("CARDUME_TOKEN_FILE", daemon.path().join("ci"))
+            .env("CARDUME_CA_FILE", authority);
+        patience::output(&mut command).unwrap()
+    };
+    let id = text(&ask(proxy.authority().to_str().unwrap()));
+    assert_eq!(id.trim(), daemon.peer_id().unwrap());
+
+    let stranger = ask("");
+    assert_eq!(status(&stranger), 3, "{}", error(&stranger));
+    assert!(error(&stranger).contains("certificate"), "{}", error(&stranger));
+    let wrong = ask("nowhere.pem");
+    assert_eq!(status(&wrong), 2, "{}", error(&wrong));
+    assert!(error(&wrong).contains("CARDUME_CA_FILE"), "{}", error(&wrong));
 }
 
 #[test]

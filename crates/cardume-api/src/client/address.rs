@@ -1,5 +1,5 @@
 //! Where a daemon is.
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 use super::ClientError;
 
@@ -10,6 +10,19 @@ pub enum Address {
     Unix(PathBuf),
     /// A listener: `http://host:port`.
     Http(String),
+    /// A proxy with TLS before a listener: `https://host` or `https://host:port`.
+    Https(String),
+}
+
+impl Address {
+    /// Whether others on the way can read what is said: plain HTTP, and not within this host.
+    pub fn is_open(&self) -> bool {
+        let Self::Http(url) = self else { return false };
+        let url = reqwest::Url::parse(url).ok();
+        let host = url.as_ref().and_then(reqwest::Url::host_str).unwrap_or_default();
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse();
+        host != "localhost" && !address.is_ok_and(|address: IpAddr| address.is_loopback())
+    }
 }
 
 impl FromStr for Address {
@@ -32,8 +45,8 @@ impl FromStr for Address {
         }
         match text.split_once("://") {
             Some(("http", _)) => Ok(Self::Http(text.to_owned())),
-            Some(("https", _)) => Err(bad("this program is built without TLS; use http:// or unix://")),
-            _ => Err(bad("expected unix:///path or http://host:port")),
+            Some(("https", _)) => Ok(Self::Https(text.to_owned())),
+            _ => Err(bad("expected unix:///path, http://host:port or https://host")),
         }
     }
 }
@@ -42,7 +55,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
-            Self::Http(url) => f.write_str(url),
+            Self::Http(url) | Self::Https(url) => f.write_str(url),
         }
     }
 }
@@ -63,11 +76,36 @@ mod tests {
             "http://localhost:1".parse::<Address>().unwrap(),
             Address::Http("http://localhost:1".into())
         );
-        for text in ["unix:run", "https://a", "/run/cardume.sock", "", "ftp://a"] {
+        assert_eq!(
+            "https://node.example".parse::<Address>().unwrap(),
+            Address::Https("https://node.example".into())
+        );
+        for text in ["unix:run", "/run/cardume.sock", "", "ftp://a"] {
             assert!(
                 matches!(text.parse::<Address>(), Err(ClientError::Address { .. })),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn only_plain_http_to_another_host_can_be_read_on_the_way() {
+        let open = |text: &str| text.parse::<Address>().unwrap().is_open();
+        for text in [
+            "http://192.0.2.1:4080",
+            "http://node.example",
+            "http://[2001:db8::1]:1",
+        ] {
+            assert!(open(text), "{text}");
+        }
+        for text in [
+            "http://localhost:4080",
+            "http://127.0.0.1:4080",
+            "http://[::1]:4080",
+            "https://node.example",
+            "unix:///run/s",
+        ] {
+            assert!(!open(text), "{text}");
         }
     }
 }

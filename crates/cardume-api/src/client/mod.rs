@@ -11,7 +11,7 @@ mod rates;
 mod tokens;
 mod topics;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt};
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -70,19 +70,38 @@ impl Client {
     /// Makes a client of the daemon at `address`; connects with the first call.
     ///
     /// # Errors
-    /// [`ClientError::Address`] when the address cannot be used.
+    /// [`ClientError::Address`] when the address cannot be used, or is of `https`, for which [`Self::over_tls`] is.
     pub fn new(address: Address) -> Result<Self, ClientError> {
+        if let Address::Https(url) = address {
+            return Err(ClientError::Address {
+                address: url,
+                reason: "nobody has said whom to trust".into(),
+            });
+        }
+        Self::build(address, trusting_nobody())
+    }
+
+    /// Makes a client of the daemon at `address`, which believes whom `tls` does; connects with the first call.
+    ///
+    /// # Errors
+    /// [`ClientError::Address`] when the address cannot be used.
+    pub fn over_tls(address: Address, tls: rustls::ClientConfig) -> Result<Self, ClientError> {
+        Self::build(address, tls)
+    }
+
+    fn build(address: Address, tls: rustls::ClientConfig) -> Result<Self, ClientError> {
         let builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none());
+            .redirect(reqwest::redirect::Policy::none())
+            .tls_backend_preconfigured(tls);
         let (builder, base) = match &address {
             // The host is never looked up; the daemon wants one it knows.
             Address::Unix(path) => (
                 builder.unix_socket(path.as_path()),
                 "http://localhost/".to_owned(),
             ),
-            Address::Http(url) => (builder, url.clone()),
+            Address::Http(url) | Address::Https(url) => (builder, url.clone()),
         };
         let bad = |reason: String| ClientError::Address {
             address: address.to_string(),
@@ -184,6 +203,16 @@ impl Client {
         let request = self.request(method, segments).timeout(ANSWER_TIMEOUT);
         self.send(request).await.map(drop)
     }
+}
+
+/// What a client has that never speaks TLS: the HTTP library wants it all the same.
+fn trusting_nobody() -> rustls::ClientConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("the provider knows TLS 1.3")
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth()
 }
 
 /// The lines of a body, each a JSON document.

@@ -262,7 +262,7 @@ async fn gone(client: &Client) {
     loop {
         let answers = match client.address() {
             Address::Unix(path) => probe(path).is_ok(),
-            Address::Http(_) => client.status().await.is_ok(),
+            Address::Http(_) | Address::Https(_) => client.status().await.is_ok(),
         };
         if !answers {
             return;

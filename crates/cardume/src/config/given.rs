@@ -12,9 +12,10 @@ use super::{
 };
 
 /// Variables that are no keys. `CARDUME_LOG` stands for `log.level`.
-pub(crate) const RESERVED: [&str; 4] = [
+pub(crate) const RESERVED: [&str; 5] = [
     "CARDUME_CONFIG",
     "CARDUME_API",
+    "CARDUME_CA_FILE",
     "CARDUME_TOKEN_FILE",
     "CARDUME_LOG",
 ];
