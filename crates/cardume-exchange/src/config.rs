@@ -1,6 +1,9 @@
 //! `[exchange]`.
+use std::sync::Arc;
+
 use cardume_content::manifest;
 use cardume_units::{Duration, Size};
+use tokio::sync::watch;
 
 /// How content is fetched and given; every number bounds something that peers could otherwise make grow.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -85,5 +88,28 @@ impl Config {
             depth: self.max_depth,
             total: self.max_total.get(),
         }
+    }
+}
+
+/// The configuration that holds now. Cheap to clone; all clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings(watch::Sender<Arc<Config>>);
+
+impl Settings {
+    pub(crate) fn new(config: Config) -> Self {
+        Self(watch::Sender::new(Arc::new(config)))
+    }
+
+    pub(crate) fn set(&self, config: Config) {
+        self.0.send_replace(Arc::new(config));
+    }
+
+    pub(crate) fn now(&self) -> Arc<Config> {
+        self.0.borrow().clone()
+    }
+
+    /// Wakes who waits for another configuration.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Config>> {
+        self.0.subscribe()
     }
 }

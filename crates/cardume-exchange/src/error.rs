@@ -120,7 +120,7 @@ impl From<ReadError> for FetchError {
 impl From<ManifestError> for FetchError {
     fn from(error: ManifestError) -> Self {
         match error {
-            ManifestError::Limit { .. } => Self::Limit(error.to_string()),
+            ManifestError::Limit { .. } => Self::Limit(format!("{error}, which [exchange] sets")),
             other => Self::Refused(other.to_string()),
         }
     }

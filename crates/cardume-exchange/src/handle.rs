@@ -14,8 +14,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Span;
 
 use crate::{
-    FetchError, FetchRequest, Fetched, Progress, Reading, Resolved, Running, Serving, announce::Board, read,
-    repair, served::Served, spans,
+    Config, FetchError, FetchRequest, Fetched, Progress, Reading, Resolved, Running, Serving,
+    announce::Board, config::Settings, read, repair, served::Served, spans,
 };
 
 /// What the server is told to do.
@@ -70,6 +70,7 @@ pub struct Handle {
     board: Arc<Board>,
     register: Arc<Mutex<Register>>,
     served: Arc<Served>,
+    settings: Settings,
 }
 
 impl Handle {
@@ -78,13 +79,20 @@ impl Handle {
         board: Arc<Board>,
         register: Arc<Mutex<Register>>,
         served: Arc<Served>,
+        settings: Settings,
     ) -> Self {
         Self {
             commands,
             board,
             register,
             served,
+            settings,
         }
+    }
+
+    /// Has another configuration hold: how many there are at once from now on, the rest for what begins from now on.
+    pub fn configure(&self, config: Config) {
+        self.settings.set(config);
     }
 
     /// Starts (or resumes) a fetch. It waits for its turn when many are under way.

@@ -13,7 +13,7 @@
 use std::sync::{Arc, Mutex};
 
 use libp2p_identity::PeerId;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 mod announce;
 mod config;
@@ -80,6 +80,7 @@ impl Config {
         let register = Arc::<Mutex<handle::Register>>::default();
         let sending = Arc::<sending::Sending>::default();
         let served = Arc::<served::Served>::default();
+        let settings = config::Settings::new(self.clone());
         let (sender, commands) = mpsc::channel(COMMANDS);
         let pulls = pulls::Pulls::default();
         let answerer = serve::Answerer {
@@ -89,7 +90,8 @@ impl Config {
             connect: connect.clone(),
             known: known.clone(),
             board: board.clone(),
-            waiting: Arc::new(Semaphore::new(self.max_waiting)),
+            waiting: Arc::default(),
+            settings: settings.clone(),
             buffers: cardume_transfer::Buffers::default(),
             sending: sending.clone(),
             served: served.clone(),
@@ -106,7 +108,7 @@ impl Config {
             in_flight: Arc::default(),
         };
         let server = Server {
-            config: Arc::new(self.clone()),
+            settings: settings.clone(),
             disk,
             finder,
             answerer,
@@ -117,6 +119,6 @@ impl Config {
             journal: journal::Journal::new(database),
             data_dir: None,
         };
-        (Handle::new(sender, board, register, served), server)
+        (Handle::new(sender, board, register, served, settings), server)
     }
 }

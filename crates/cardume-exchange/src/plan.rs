@@ -171,13 +171,20 @@ pub(crate) async fn large(
 fn check(manifest: &Manifest, limits: &Limits) -> Result<(), FetchError> {
     let entries = manifest.entries().len() as u64;
     if entries > limits.entries {
-        return Err(over("entries of a directory", entries, limits.entries));
+        return Err(over(
+            "entries of a directory",
+            entries,
+            limits.entries,
+            "max_directory_entries",
+        ));
     }
     Ok(())
 }
 
-fn over(what: &str, value: u64, limit: u64) -> FetchError {
-    FetchError::Limit(format!("{what}: {value}, more than the limit of {limit}"))
+fn over(what: &str, value: u64, limit: u64, key: &str) -> FetchError {
+    FetchError::Limit(format!(
+        "{what}: {value}, more than the {limit} of exchange.{key}"
+    ))
 }
 
 struct Directory {
@@ -270,6 +277,7 @@ impl Walk {
                 "files and directories",
                 self.entries,
                 self.limits.tree_entries,
+                "max_tree_entries",
             ));
         }
         for entry in manifest.entries() {
@@ -292,7 +300,7 @@ impl Walk {
             } => {
                 self.tree.size = self.tree.size.saturating_add(*size);
                 if self.tree.size > self.limits.total {
-                    return Err(over("bytes", self.tree.size, self.limits.total));
+                    return Err(over("bytes", self.tree.size, self.limits.total, "max_total"));
                 }
                 self.tree.files.push(File {
                     path,
@@ -303,13 +311,14 @@ impl Walk {
             }
             Node::Directory { cid, size, .. } => {
                 if *size > self.limits.total {
-                    return Err(over("bytes", *size, self.limits.total));
+                    return Err(over("bytes", *size, self.limits.total, "max_total"));
                 }
                 if depth >= self.limits.depth {
                     return Err(over(
                         "nested directories",
                         u64::from(depth) + 1,
                         u64::from(self.limits.depth),
+                        "max_depth",
                     ));
                 }
                 self.tree.directories.push(path.clone());

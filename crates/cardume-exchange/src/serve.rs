@@ -1,7 +1,10 @@
 //! Answers to other peers' requests, from the store.
 use std::{
     ops::Range,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,10 +15,10 @@ use cardume_transfer::{
     message::{Item, MAX_ADDRESSES, MAX_PAYLOAD},
 };
 use libp2p_identity::PeerId;
-use tokio::sync::Semaphore;
 
 use crate::{
     announce::Board,
+    config::Settings,
     disk::Disk,
     door::Door,
     giving::Verdict,
@@ -45,7 +48,9 @@ pub(crate) struct Answerer {
     pub(crate) connect: cardume_connect::Handle,
     pub(crate) known: Arc<Known>,
     pub(crate) board: Arc<Board>,
-    pub(crate) waiting: Arc<Semaphore>,
+    /// Peers that wait for a change.
+    pub(crate) waiting: Arc<AtomicUsize>,
+    pub(crate) settings: Settings,
     pub(crate) buffers: Buffers,
     pub(crate) sending: Arc<Sending>,
     pub(crate) served: Arc<Served>,
@@ -157,7 +162,8 @@ impl Answerer {
         let mut changes = self.disk.changes.subscribe(cid.hash());
         let until = tokio::time::Instant::now() + MAX_WAIT;
         // Of those that would wait only so many do; the others are answered as things are.
-        let turn = since.and_then(|_| self.waiting.clone().try_acquire_owned().ok());
+        let max = self.settings.now().max_waiting;
+        let turn = since.and_then(|_| Turn::take(self.waiting.clone(), max));
         loop {
             let response = self.on_disk(cid, move |store| have(store, cid)).await;
             let Response::Have { version, pieces, .. } = &response else {
@@ -192,6 +198,24 @@ impl Answerer {
             }
         }
         others
+    }
+}
+
+/// One of those that wait.
+struct Turn(Arc<AtomicUsize>);
+
+impl Turn {
+    /// Counts one more, unless there are as many as may be.
+    fn take(waiting: Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let turn = Self(waiting);
+        // One that is too many goes at once, with what it holds.
+        (turn.0.fetch_add(1, Ordering::Relaxed) < max).then_some(turn)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

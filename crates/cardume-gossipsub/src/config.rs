@@ -186,12 +186,8 @@ impl Config {
             return Err(mistake);
         }
         let local = key.public().to_peer_id();
-        let limits = Limits {
-            max_message: self.max_message.get() as usize,
-            max_rate: self.max_rate,
-        };
-        let rules = Rules::new(limits, topics);
-        let gate = Gate::new(rules.clone(), self.max_peer_rate);
+        let rules = Rules::new(self.limits(), topics);
+        let gate = Gate::new(rules.clone());
         let protocol = self
             .protocol()
             .map_err(|error| BuildError::Protocol(error.to_string()))?;
@@ -206,23 +202,22 @@ impl Config {
             .with_peer_score(score::of_peers(), score::thresholds())
             .map_err(BuildError::Protocol)?;
         let (past, streams) = (Past::default(), libp2p_stream::Behaviour::new());
-        let asker = rules.has_history().then(|| Asker {
+        // Spoken whatever is kept now: a reload may have more kept, and connections agree on protocols once.
+        let mut asker = Asker {
             control: streams.new_control(),
             protocol: past::protocol(network),
             past: past.clone(),
             rules: rules.clone(),
             local,
-        });
-        let answering = asker.clone().map(|mut asker| Answering {
-            incoming: asker
-                .control
-                .accept(asker.protocol)
-                .expect("nobody else takes this protocol"),
+        };
+        let incoming = asker.control.accept(asker.protocol.clone());
+        let answering = Answering {
+            incoming: incoming.expect("nobody else takes this protocol"),
             past: past.clone(),
             rules: rules.clone(),
-        });
+        };
         let (jobs, verdicts, server) = validate::channel(answering);
-        let topics = Topics::new(local, rules.clone(), gate.clone(), self.max_topics);
+        let topics = Topics::new(local, rules, gate.clone());
         let counts = topics.counts();
         let driver = Gossip::new(key.clone(), topics, past, jobs, verdicts);
         let inner = Inner {
@@ -230,11 +225,16 @@ impl Config {
             streams,
         };
         let (behaviour, mailbox) = Behaviour::new(inner, driver, MAILBOX);
-        Ok((
-            behaviour,
-            Handle::new(mailbox, counts, asker, Some(rules)),
-            server,
-        ))
+        Ok((behaviour, Handle::new(mailbox, counts, Some(asker)), server))
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            max_topics: self.max_topics,
+            max_message: self.max_message.get() as usize,
+            max_rate: self.max_rate,
+            max_peer_rate: self.max_peer_rate,
+        }
     }
 
     /// Every setting is made here, whatever its default, so that an upgrade changes none unseen.

@@ -215,10 +215,7 @@ impl Gossip {
             report(mesh, &id, &source, MessageAcceptance::Ignore);
             return;
         };
-        let (data, proof) = match self.topics.rule(topic).history {
-            0 => (message.data.into(), None),
-            _ => detach(message.data),
-        };
+        let (data, proof) = detach(message.data);
         match self.topics.judge(topic, from, data.len(), Instant::now()) {
             Ruling::Take => {}
             Ruling::Ignore => {
@@ -282,8 +279,7 @@ impl Gossip {
             Verdict::Accept => {
                 self.topics.count(topic, |counts| counts.received += 1);
                 self.topics.deliver(&judged.message);
-                if let Some(signed) = judged.signed {
-                    let history = self.topics.rule(topic).history;
+                if let (history @ 1.., Some(signed)) = (self.topics.rule(topic).history, judged.signed) {
                     self.past.keep(topic, history, signed, Instant::now());
                 }
                 MessageAcceptance::Accept

@@ -37,7 +37,6 @@ pub(crate) struct Gate(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     rules: Rules,
-    rate: Rate,
     /// Who has sent what is being looked at; nobody when it is ours.
     from: Option<PeerId>,
     subscribed: HashSet<TopicHash>,
@@ -50,13 +49,9 @@ struct State {
 }
 
 impl Gate {
-    pub(crate) fn new(rules: Rules, max_peer_rate: u32) -> Self {
+    pub(crate) fn new(rules: Rules) -> Self {
         Self(Arc::new(Mutex::new(State {
             rules,
-            rate: Rate {
-                messages: max_peer_rate,
-                bytes: u64::from(max_peer_rate) * BYTES_PER_MESSAGE,
-            },
             from: None,
             subscribed: HashSet::new(),
             neighbours: Meters::new(MAX_NEIGHBOURS),
@@ -70,9 +65,10 @@ impl Gate {
     /// Whether an RPC of a neighbour is to be looked at; those above its rate are not, whatever they say.
     pub(crate) fn reads(&self, peer: PeerId) -> bool {
         let mut state = self.state();
+        let rate = state.rate();
         let rate = Rate {
-            messages: state.rate.messages.saturating_mul(RPCS_PER_MESSAGE),
-            ..state.rate
+            messages: rate.messages.saturating_mul(RPCS_PER_MESSAGE),
+            ..rate
         };
         let reads = state.rpcs.take(peer, rate, 0, Instant::now());
         if !reads && (state.unread.len() < MAX_NEIGHBOURS || state.unread.contains_key(&peer)) {
@@ -140,12 +136,21 @@ impl Gate {
 }
 
 impl State {
+    /// What one neighbour may send.
+    fn rate(&self) -> Rate {
+        let messages = self.rules.limits().max_peer_rate;
+        Rate {
+            messages,
+            bytes: u64::from(messages) * BYTES_PER_MESSAGE,
+        }
+    }
+
     fn admits(&mut self, message: &gossipsub::RawMessage) -> bool {
         let Some(from) = self.from.filter(|_| self.subscribed.contains(&message.topic)) else {
             return false;
         };
         self.neighbours
-            .take(from, self.rate, message.data.len(), Instant::now())
+            .take(from, self.rate(), message.data.len(), Instant::now())
     }
 
     fn notes(&mut self, topic: &TopicHash) -> bool {
@@ -184,13 +189,12 @@ impl DataTransform for Transform {
             // On a topic of ours it counts as an invalid message of the neighbour; on others as nothing.
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        let is_kept = state.rules.of(message.topic.as_str()).history > 0;
         Ok(gossipsub::Message {
             source: message.source,
             sequence_number: message.sequence_number,
             topic: message.topic.clone(),
-            // The driver takes it off again.
-            data: if is_kept { attach(message) } else { message.data },
+            // The driver takes it off again, and keeps it where the topic is kept by then.
+            data: attach(message),
         })
     }
 
@@ -223,10 +227,12 @@ mod tests {
 
     fn gate(topics: BTreeMap<String, Topic>) -> Gate {
         let limits = Limits {
+            max_topics: 10,
             max_message: 1024,
             max_rate: 1,
+            max_peer_rate: 10,
         };
-        Gate::new(Rules::new(limits, topics), 10)
+        Gate::new(Rules::new(limits, topics))
     }
 
     #[test]

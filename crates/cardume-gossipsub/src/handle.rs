@@ -1,5 +1,5 @@
 //! The way in for the rest of the node.
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use cardume_behaviour::{Closed, Mailbox};
@@ -7,8 +7,8 @@ use libp2p_identity::PeerId;
 use tokio::sync::oneshot;
 
 use crate::{
-    Counts, Message, MessageId, Subscription, Topic, Validator, config::check_name, judge::Rules,
-    past::Asker, topics::Counters,
+    Config, Counts, Message, MessageId, Subscription, Topic, Validator, config::check_name, past::Asker,
+    topics::Counters,
 };
 
 /// Publishes and subscribes; cheap to clone.
@@ -16,10 +16,8 @@ use crate::{
 pub struct Handle {
     mailbox: Mailbox<Command>,
     counts: Arc<Counters>,
-    /// None where nothing is kept of any topic.
-    asker: Option<Asker>,
     /// None where topics are switched off.
-    rules: Option<Rules>,
+    asker: Option<Asker>,
 }
 
 /// One call of a handle, with the way back.
@@ -138,30 +136,26 @@ pub struct TopicPeer {
 }
 
 impl Handle {
-    pub(crate) fn new(
-        mailbox: Mailbox<Command>,
-        counts: Arc<Counters>,
-        asker: Option<Asker>,
-        rules: Option<Rules>,
-    ) -> Self {
+    pub(crate) fn new(mailbox: Mailbox<Command>, counts: Arc<Counters>, asker: Option<Asker>) -> Self {
         Self {
             mailbox,
             counts,
             asker,
-            rules,
         }
     }
 
     /// A handle to no topics: every call answers [`Closed`] at once.
     pub fn closed() -> Self {
-        Self::new(Mailbox::closed(), Arc::default(), None, None)
+        Self::new(Mailbox::closed(), Arc::default(), None)
     }
 
-    /// Has `topics` hold from now on, but for what is kept of each, which stays as it was. Whom messages are sent to is
-    /// asked when a peer subscribes: one that was connected before has to connect anew.
-    pub fn set_topics(&self, topics: BTreeMap<String, Topic>) {
-        if let Some(rules) = &self.rules {
-            rules.set(topics);
+    /// Has the limits of `config` and `topics` hold from now on; messages that are kept of a topic no more are forgotten.
+    /// Whom messages are sent to is asked when a peer subscribes: one that was connected before has to connect anew.
+    pub fn configure(&self, config: &Config, topics: BTreeMap<String, Topic>) {
+        if let Some(asker) = &self.asker {
+            asker.rules.set(config.limits(), topics);
+            let history = |topic: &str| asker.rules.of(topic).history;
+            asker.past.limit(history, Instant::now());
         }
     }
 

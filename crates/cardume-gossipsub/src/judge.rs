@@ -11,23 +11,27 @@ use crate::{Topic, config::Allow, meter::Rate, past::MAX_HISTORY};
 /// Bytes a second of one author on one topic.
 const AUTHOR_BYTES: u64 = 1024 * 1024;
 
-/// What holds where a topic says nothing of its own.
+/// What holds for all topics together, and where a topic says nothing of its own.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
+    /// Topics subscribed to.
+    pub(crate) max_topics: usize,
     /// Bytes of a message.
     pub(crate) max_message: usize,
     /// Messages a second of one author.
     pub(crate) max_rate: u32,
+    /// Messages a second of one neighbour.
+    pub(crate) max_peer_rate: u32,
 }
 
 /// What holds for every topic now. Cheap to clone; all clones are the same rules.
 #[derive(Debug, Clone)]
-pub(crate) struct Rules(Arc<Inner>);
+pub(crate) struct Rules(Arc<RwLock<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
     limits: Limits,
-    topics: RwLock<BTreeMap<String, Topic>>,
+    topics: BTreeMap<String, Topic>,
 }
 
 /// What holds for one topic.
@@ -45,33 +49,27 @@ pub(crate) struct Rule {
 
 impl Rules {
     pub(crate) fn new(limits: Limits, topics: BTreeMap<String, Topic>) -> Self {
-        let topics = RwLock::new(topics);
-        Self(Arc::new(Inner { limits, topics }))
+        Self(Arc::new(RwLock::new(Inner { limits, topics })))
     }
 
-    /// Has `topics` hold from now on. What is kept of each stays as it was: the protocol for it is spoken or not from the
-    /// start.
-    pub(crate) fn set(&self, mut topics: BTreeMap<String, Topic>) {
-        let mut now = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
-        topics.values_mut().for_each(|topic| topic.history = 0);
-        for (name, topic) in now.iter().filter(|(_, topic)| topic.history > 0) {
-            topics.entry(name.clone()).or_default().history = topic.history;
-        }
-        *now = topics;
+    /// Has other rules hold from now on.
+    pub(crate) fn set(&self, limits: Limits, topics: BTreeMap<String, Topic>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Inner { limits, topics };
     }
 
-    fn topics(&self) -> RwLockReadGuard<'_, BTreeMap<String, Topic>> {
-        self.0.topics.read().unwrap_or_else(PoisonError::into_inner)
+    fn now(&self) -> RwLockReadGuard<'_, Inner> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether any topic is kept for peers that come later.
-    pub(crate) fn has_history(&self) -> bool {
-        self.topics().values().any(|topic| topic.history > 0)
+    /// What holds for all topics together.
+    pub(crate) fn limits(&self) -> Limits {
+        self.now().limits
     }
 
     /// What holds for the topic of that name.
     pub(crate) fn of(&self, topic: &str) -> Rule {
-        let (limits, topics) = (&self.0.limits, self.topics());
+        let now = self.now();
+        let Inner { limits, topics } = &*now;
         let own = topics.get(topic);
         let max_message = own.and_then(|own| own.max_message);
         let messages = own.and_then(|own| own.max_rate).unwrap_or(limits.max_rate);

@@ -57,6 +57,14 @@ impl Past {
         kept.trim(max, now);
     }
 
+    /// Keeps of each topic no more than `max` says of it.
+    pub(crate) fn limit(&self, max: impl Fn(&str) -> usize, now: Instant) {
+        self.topics().retain(|topic, kept| {
+            kept.trim(max(topic), now);
+            !kept.messages.is_empty()
+        });
+    }
+
     /// The last messages of a topic, oldest first, and how old they are; as many as fit into an answer.
     pub(crate) fn last(&self, topic: &str, count: usize, now: Instant) -> Vec<(Duration, Signed)> {
         let mut topics = self.topics();
@@ -115,6 +123,13 @@ mod tests {
         say(13, 10, later);
         let ages: Vec<_> = past.last("t", 9, later).into_iter().map(|(age, _)| age).collect();
         assert_eq!(ages, [MAX_AGE, MAX_AGE, Duration::ZERO]);
-        assert_eq!(numbers(100, later + Duration::from_secs(1)), [13]);
+        let later = later + Duration::from_secs(1);
+        assert_eq!(numbers(100, later), [13]);
+        (14..17).for_each(|number| say(number, 10, later));
+        past.limit(|topic| usize::from(topic == "t") * 2, later);
+        assert_eq!(numbers(100, later), [15, 16]);
+        past.limit(|_| 0, later);
+        assert!(numbers(100, later).is_empty());
+        assert!(past.topics().is_empty(), "what is kept no more takes no memory");
     }
 }

@@ -101,7 +101,6 @@ pub(crate) struct Topics {
     pub(crate) local: PeerId,
     pub(crate) gate: Gate,
     rules: Rules,
-    max: usize,
     subscribed: BTreeMap<String, Subscribed>,
     authors: Meters<(String, PeerId)>,
     counts: Counts,
@@ -109,12 +108,11 @@ pub(crate) struct Topics {
 }
 
 impl Topics {
-    pub(crate) fn new(local: PeerId, rules: Rules, gate: Gate, max: usize) -> Self {
+    pub(crate) fn new(local: PeerId, rules: Rules, gate: Gate) -> Self {
         Self {
             local,
             gate,
             rules,
-            max,
             subscribed: BTreeMap::new(),
             authors: Meters::new(MAX_AUTHORS),
             counts: Counts::default(),
@@ -136,12 +134,12 @@ impl Topics {
         topic: &str,
         validator: Option<Validator>,
     ) -> Result<(bool, Subscription), SubscribeError> {
-        let is_new = !self.subscribed.contains_key(topic);
-        if is_new && self.subscribed.len() >= self.max {
-            let text = format!(
-                "subscribed to {} topics, as many as gossipsub.max_topics allows",
-                self.max
-            );
+        let (is_new, max) = (
+            !self.subscribed.contains_key(topic),
+            self.rules.limits().max_topics,
+        );
+        if is_new && self.subscribed.len() >= max {
+            let text = format!("subscribed to {max} topics, as many as gossipsub.max_topics allows");
             return Err(SubscribeError::TooMany(text));
         }
         let entry = self.subscribed.entry(topic.to_owned());

@@ -51,7 +51,7 @@ pub(crate) struct Judged {
 /// Runs validators, and answers peers that ask for what has been said, away from the swarm's task.
 pub struct Server {
     judging: Judging,
-    answering: Option<Answering>,
+    answering: Answering,
 }
 
 struct Judging {
@@ -59,7 +59,7 @@ struct Judging {
     verdicts: mpsc::Sender<Judged>,
 }
 
-pub(crate) fn channel(answering: Option<Answering>) -> (mpsc::Sender<Job>, mpsc::Receiver<Judged>, Server) {
+pub(crate) fn channel(answering: Answering) -> (mpsc::Sender<Job>, mpsc::Receiver<Judged>, Server) {
     let (job, jobs) = mpsc::channel(MAX_WAITING);
     let (verdicts, judged) = mpsc::channel(MAX_WAITING);
     let judging = Judging { jobs, verdicts };
@@ -69,12 +69,11 @@ pub(crate) fn channel(answering: Option<Answering>) -> (mpsc::Sender<Job>, mpsc:
 impl Server {
     /// Judges messages and answers peers until the behaviour is dropped.
     pub async fn run(self) {
-        let answering = async {
-            if let Some(answering) = self.answering {
-                answering.run().await;
-            }
-        };
-        tokio::join!(self.judging.run(), answering);
+        // Streams come in as long as anybody has a handle; messages to be judged, as long as there is a behaviour.
+        tokio::select! {
+            () = self.judging.run() => {}
+            () = self.answering.run() => {}
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The way in for the rest of the node.
 use std::{sync::Arc, time::SystemTime};
 
-use crate::{Access, Certificate, Flaw, Gate, RevocationList, members::Members};
+use crate::{Access, BuildError, Certificate, Config, Flaw, Gate, RevocationList, members::Members};
 
 /// Tells how it stands with the network. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -34,6 +34,20 @@ impl Handle {
     /// Who may connect.
     pub fn access(&self) -> Access {
         self.access
+    }
+
+    /// Has the authorities of `config` count from now on, which are read anew, as this node's certificate is; who is a
+    /// member by none of them is parted from. The rest of `config` has to be as when this was built. Reads files: it
+    /// blocks.
+    ///
+    /// # Errors
+    /// When the node could be let in nowhere; nothing has changed then.
+    pub fn configure(&self, config: &Config) -> Result<(), BuildError> {
+        if let Some(members) = &self.members {
+            let (authorities, _, certificate) = config.good_papers(members.local())?;
+            members.trust(authorities, certificate);
+        }
+        Ok(())
     }
 
     /// Connections that the gate has ended since the start, by reason; reasons that nobody was are left out.

@@ -1,7 +1,7 @@
 //! What a node of a closed network knows: its own certificate, what is revoked, and who has passed.
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -23,7 +23,7 @@ const ARRIVAL: Duration = Duration::from_secs(120);
 pub(crate) struct Members {
     network: String,
     local: PeerId,
-    authorities: Vec<Authority>,
+    authorities: RwLock<Vec<Authority>>,
     own: RwLock<Arc<Certificate>>,
     lists: RwLock<BTreeMap<Authority, Arc<RevocationList>>>,
     standing: Mutex<HashMap<PeerId, Standing>>,
@@ -53,7 +53,7 @@ impl Members {
         Self {
             network,
             local,
-            authorities,
+            authorities: RwLock::new(authorities),
             own: RwLock::new(Arc::new(own)),
             lists: RwLock::default(),
             standing: Mutex::default(),
@@ -66,6 +66,11 @@ impl Members {
 
     pub(crate) fn network(&self) -> &str {
         &self.network
+    }
+
+    /// Whose certificate this node's is.
+    pub(crate) fn local(&self) -> &PeerId {
+        &self.local
     }
 
     /// The certificate that this node shows.
@@ -83,8 +88,23 @@ impl Members {
         self.check(certificate, &self.local, SystemTime::now())
     }
 
+    fn authorities(&self) -> RwLockReadGuard<'_, Vec<Authority>> {
+        self.authorities.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Believes other authorities from now on, and shows a certificate of one of them. Connections of those whose
+    /// certificates are of none of them are closed.
+    pub(crate) fn trust(&self, authorities: Vec<Authority>, own: Certificate) {
+        let mut lists = self.lists.write().unwrap_or_else(PoisonError::into_inner);
+        lists.retain(|authority, _| authorities.contains(authority));
+        drop(lists);
+        *self.authorities.write().unwrap_or_else(PoisonError::into_inner) = authorities;
+        self.renew(own);
+        self.sweep();
+    }
+
     fn check(&self, certificate: &Certificate, peer: &PeerId, now: SystemTime) -> Result<(), Flaw> {
-        certificate.check(&self.network, peer, &self.authorities, now)?;
+        certificate.check(&self.network, peer, &self.authorities(), now)?;
         let revoking = self.list(certificate.authority());
         match revoking.is_some_and(|list| list.revokes(certificate)) {
             true => Err(Flaw::Revoked),
@@ -129,7 +149,7 @@ impl Members {
     /// Lets `peer` in if its certificate makes it a member, in the light of the lists that it brings.
     pub(crate) fn admit(&self, peer: PeerId, certificate: &[u8], lists: &[Vec<u8>]) -> Result<(), Flaw> {
         let certificate = Arc::new(Certificate::decode(certificate)?);
-        certificate.check(&self.network, &peer, &self.authorities, SystemTime::now())?;
+        certificate.check(&self.network, &peer, &self.authorities(), SystemTime::now())?;
         self.adopt_all(lists)?;
         self.check(&certificate, &peer, SystemTime::now())?;
         self.stand(peer, certificate.clone());
@@ -153,7 +173,7 @@ impl Members {
         if list.network() != self.network {
             return Err(Flaw::OtherNetwork);
         }
-        if !self.authorities.contains(list.authority()) {
+        if !self.authorities().contains(list.authority()) {
             // Another node may trust one more authority, while keys are changed.
             return Ok(false);
         }

@@ -43,7 +43,7 @@ pub struct Node {
     pub(crate) membership: cardume_membership::Handle,
     pub(crate) tables: Tables,
     pub(crate) database: Arc<Database>,
-    exchange: cardume_exchange::Handle,
+    pub(crate) exchange: cardume_exchange::Handle,
     gossipsub: cardume_gossipsub::Handle,
     shares: cardume_share::Handle,
     pub(crate) rates: cardume_transfer::rates::Handle,

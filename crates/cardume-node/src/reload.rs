@@ -8,12 +8,10 @@ use libp2p::PeerId;
 use serde_json::Value;
 
 use self::keys::{HIDDEN, KEYS};
-use crate::{Config, Node, StartError, config::Access, topics};
+use crate::{Config, Node, StartError, config::Access, topics, wiring};
 
 /// Shown in place of what may hold a secret.
 const HIDDEN_VALUE: &str = "(hidden)";
-
-type Topics = BTreeMap<String, cardume_topic::Config>;
 
 /// A key in its parts, such as `rates`, `upload`.
 type Path = Vec<String>;
@@ -50,6 +48,15 @@ pub fn merged(running: &Config, new: &Config) -> Config {
             ..new.connect
         },
         peer: new.peer,
+        network: cardume_membership::Config {
+            authorities: new.network.authorities,
+            ..old.network
+        },
+        store: cardume_store::Config {
+            in_place: old.store.in_place,
+            ..new.store
+        },
+        exchange: new.exchange,
         kad: cardume_kad::Config {
             allow: new.kad.allow,
             ..old.kad
@@ -63,21 +70,17 @@ pub fn merged(running: &Config, new: &Config) -> Config {
         },
         rates: new.rates,
         share: new.share,
-        topic: merged_topics(&old.topic, new.topic),
+        topic: new.topic,
+        gossipsub: cardume_gossipsub::Config {
+            enabled: old.gossipsub.enabled,
+            max_queue: old.gossipsub.max_queue,
+            ..new.gossipsub
+        },
         fetch: new.fetch,
         publish: new.publish,
         follow: new.follow,
         ..old
     }
-}
-
-/// What is kept of a topic is a matter of the start, and goes on where the rest of it has gone.
-fn merged_topics(old: &Topics, mut new: Topics) -> Topics {
-    new.values_mut().for_each(|topic| topic.history = 0);
-    for (name, topic) in old.iter().filter(|(_, topic)| topic.history > 0) {
-        new.entry(name.clone()).or_default().history = topic.history;
-    }
-    new
 }
 
 impl Node {
@@ -98,12 +101,14 @@ impl Node {
             .configure(&config.connect, &config.peer)
             .await
             .map_err(|error| bad("connect", error.to_string()))?;
-        if let Err(error) = self.tables.set(&config).await {
+        if let Err(error) = self.set(&config).await {
             // All has to be as it was. What it ran with was not wrong.
             let _ = self.connect.configure(&running.connect, &running.peer).await;
-            let _ = self.tables.set(&running).await;
+            let _ = self.set(&running).await;
             return Err(error);
         }
+        self.store.configure(&config.store);
+        self.exchange.configure(config.exchange.clone());
         let connected = self.connect.peers().await.unwrap_or_default();
         let connected: Vec<_> = connected.iter().map(|info| info.peer).collect();
         let topics = running.topic.keys().chain(config.topic.keys()).cloned().collect();
@@ -130,6 +135,15 @@ impl Node {
         self.configuration.set(value(&config), facts(&config), status);
         *running = config;
         Ok(())
+    }
+
+    /// Has what only the disk can refuse count.
+    async fn set(&self, config: &Config) -> Result<(), StartError> {
+        self.tables.set(config).await?;
+        let (membership, network) = (self.membership.clone(), config.network.clone());
+        let trusting = tokio::task::spawn_blocking(move || membership.configure(&network));
+        let trusted = trusting.await.expect("reading keys does not panic");
+        trusted.map_err(wiring::bad_membership)
     }
 
     /// Has what is shared already be for those whom configuration allows it now.

@@ -51,10 +51,11 @@ impl Tables {
     pub(crate) async fn set(&self, config: &Config) -> Result<(), StartError> {
         let bad = |key, reason| StartError::Config { key, reason };
         self.topics
-            .configure(config.topic.clone())
+            .configure(config.topic.clone(), config.gossipsub.max_message.get() as usize)
             .await
             .map_err(|error| bad("topic", error.to_string()))?;
-        self.gossipsub.set_topics(topics::rules(config, &self.roll));
+        self.gossipsub
+            .configure(&config.gossipsub, topics::rules(config, &self.roll));
         let follows = config.follows();
         // First: a channel is there before anybody follows it.
         self.channels

@@ -72,10 +72,7 @@ pub(crate) fn wire(
     let built = config
         .network
         .build(local, roll.clone(), home.join("revocations"));
-    let (gate, members, membership, membership_server) = built.map_err(|error| StartError::Config {
-        key: error.key(),
-        reason: format!("{error}; {}", error.remedy()),
-    })?;
+    let (gate, members, membership, membership_server) = built.map_err(bad_membership)?;
     let mdns = config.mdns.enabled.then(|| config.mdns.build(local)).transpose().unwrap_or_else(|error| {
         tracing::warn!(%error, "no multicast on this host; peers on the local network are not found by themselves");
         None
@@ -187,6 +184,14 @@ fn transport(config: &Config) -> Result<cardume_transport::Options, StartError> 
         trust: Some(config.origin.trust().map_err(bad_authorities)?),
         screen: None,
     })
+}
+
+/// What is wrong with a node's papers.
+pub(crate) fn bad_membership(error: cardume_membership::BuildError) -> StartError {
+    StartError::Config {
+        key: error.key(),
+        reason: format!("{error}; {}", error.remedy()),
+    }
 }
 
 fn bad_authorities(error: cardume_origin::BuildError) -> StartError {

@@ -99,8 +99,7 @@ type OnChanged = Box<dyn Fn(&Changed) + Send + Sync>;
 struct Inner {
     disk: disk::Disk,
     tables: table::Tables,
-    quota: Option<u64>,
-    keep_free: Option<u64>,
+    limits: RwLock<Limits>,
     /// Bytes promised to blobs that are coming in.
     reserved: Arc<AtomicU64>,
     room: Mutex<room::Room>,
@@ -158,8 +157,7 @@ impl Store {
         let inner = Inner {
             disk,
             tables,
-            quota: config.quota.map(cardume_units::Size::get),
-            keep_free: config.keep_free.map(cardume_units::Size::get),
+            limits: RwLock::new(Limits::of(config)),
             reserved: Arc::default(),
             room: Mutex::default(),
             evicting: Mutex::default(),
@@ -194,7 +192,12 @@ impl Store {
 
     /// Bytes of content and metadata it may take, if that is limited.
     pub fn quota(&self) -> Option<u64> {
-        self.inner.quota
+        self.inner.limits().quota
+    }
+
+    /// Has the limits of `config` hold for what comes from now on; what is here and above them goes when room is needed.
+    pub fn configure(&self, config: &Config) {
+        *self.inner.limits.write().unwrap_or_else(PoisonError::into_inner) = Limits::of(config);
     }
 
     /// What the store takes, without what is not durable yet.
@@ -220,7 +223,27 @@ impl Drop for Reservation {
     }
 }
 
+/// How much it may take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    quota: Option<u64>,
+    keep_free: Option<u64>,
+}
+
+impl Limits {
+    fn of(config: &Config) -> Self {
+        Self {
+            quota: config.quota.map(cardume_units::Size::get),
+            keep_free: config.keep_free.map(cardume_units::Size::get),
+        }
+    }
+}
+
 impl Inner {
+    fn limits(&self) -> Limits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Refuses when the disk has failed: what it says of anything new cannot be trusted.
     fn check_writable(&self) -> Result<(), WriteError> {
         self.tables

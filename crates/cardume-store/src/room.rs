@@ -232,7 +232,9 @@ impl Inner {
     }
 
     pub(crate) fn fits_quota(&self, wanted: u64, with_claims: bool) -> Result<(), WriteError> {
-        let Some(quota) = self.quota else { return Ok(()) };
+        let Some(quota) = self.limits().quota else {
+            return Ok(());
+        };
         let usage = self.tables.usage();
         let promised = if with_claims { lock(&self.room).quota() } else { 0 };
         let used = usage
@@ -270,6 +272,7 @@ impl Inner {
         let system = rustix::fs::statvfs(at)?;
         let total = system.f_blocks.saturating_mul(system.f_frsize);
         let keep = self
+            .limits()
             .keep_free
             .unwrap_or_else(|| (total / FLOOR_SHARE).min(FLOOR_MOST));
         Ok(Space {

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::{
     DeliveryStatus, Reader, Received, Start, content,
-    hub::{Deliveries, MAX_FETCHING, Opened, Settings, received},
+    hub::{Deliveries, KeptTopics, MAX_FETCHING, Opened, Settings, received},
     ring::Ring,
 };
 
@@ -40,6 +40,7 @@ pub struct Handle {
     pub(crate) open: Open,
     pub(crate) opened: mpsc::Sender<Opened>,
     pub(crate) deliveries: watch::Sender<Deliveries>,
+    pub(crate) kept: watch::Sender<KeptTopics>,
 }
 
 /// Why a message was not published.
@@ -77,6 +78,7 @@ impl Handle {
             open: Open::default(),
             opened: mpsc::channel(1).0,
             deliveries: watch::Sender::default(),
+            kept: watch::Sender::default(),
         }
     }
 

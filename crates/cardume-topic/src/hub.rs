@@ -13,7 +13,7 @@ use cardume_roster::Work;
 use cardume_store::Store;
 use futures::{
     FutureExt, StreamExt,
-    future::{BoxFuture, ready},
+    future::{self, BoxFuture, ready},
     stream::FuturesUnordered,
 };
 use tokio::{
@@ -61,12 +61,6 @@ impl Limits {
     /// Messages kept for peers, and asked of them.
     pub(crate) fn history(&self, topic: &str) -> usize {
         self.topics.get(topic).map_or(0, |own| own.history)
-    }
-
-    /// Topics that are kept for peers.
-    fn kept(&self) -> Vec<String> {
-        let kept = self.topics.iter().filter(|(_, topic)| topic.history > 0);
-        kept.map(|(name, _)| name.clone()).collect()
     }
 }
 
@@ -116,6 +110,14 @@ impl Settings {
 /// What is delivered, by topic and kind.
 pub(crate) type Deliveries = BTreeMap<(String, &'static str), Arc<Deliverer>>;
 
+/// Topics that are kept for peers.
+pub(crate) type KeptTopics = BTreeMap<String, ()>;
+
+fn kept(topics: &BTreeMap<String, Config>) -> KeptTopics {
+    let kept = topics.iter().filter(|(_, topic)| topic.history > 0);
+    kept.map(|(name, _)| (name.clone(), ())).collect()
+}
+
 /// What `topics` have delivered. What is done already as they say is kept. Reads the files with secrets: it blocks.
 fn deliveries(
     topics: &BTreeMap<String, Config>,
@@ -164,6 +166,7 @@ pub fn build(
         open: Arc::new(Mutex::new(HashMap::new())),
         opened: opening,
         deliveries: watch::Sender::new(deliveries),
+        kept: watch::Sender::new(kept(topics)),
     };
     let server = Server {
         handle: handle.clone(),
@@ -173,15 +176,20 @@ pub fn build(
 }
 
 impl Handle {
-    /// Has `topics` hold from now on: what is delivered, and how large messages are. A delivery that is as before goes
-    /// on undisturbed, unless the secret in its file is another.
+    /// Has `topics` hold from now on: what is delivered, what is kept for peers, and how large messages are, where a topic
+    /// says nothing `max_message`. A delivery that is as before goes on undisturbed, unless the secret in its file is
+    /// another.
     ///
     /// # Errors
     /// When a file with a secret cannot be read; nothing has changed then.
     ///
     /// # Cancel safety
     /// Dropping the future may or may not have done it.
-    pub async fn configure(&self, topics: BTreeMap<String, Config>) -> Result<(), BuildError> {
+    pub async fn configure(
+        &self,
+        topics: BTreeMap<String, Config>,
+        max_message: usize,
+    ) -> Result<(), BuildError> {
         let (agent, before) = (self.agent.clone(), self.deliveries.borrow().clone());
         let topics = Arc::new(topics);
         let reading = {
@@ -189,10 +197,10 @@ impl Handle {
             tokio::task::spawn_blocking(move || deliveries(&topics, &agent, &before))
         };
         let deliveries = reading.await.expect("reading secrets does not panic")?;
-        let max_message = self.settings().limits.max_message;
         let settings = Settings::new(&topics, max_message, &self.store);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
         self.deliveries.send_replace(deliveries);
+        self.kept.send_replace(kept(&topics));
         Ok(())
     }
 }
@@ -207,21 +215,21 @@ impl Server {
             Delivering(handle.clone()),
             stop.clone(),
         );
-        tokio::pin!(delivering);
-        let kept = handle.settings().limits.kept();
-        let staying = kept.into_iter().map(|topic| stay(handle.clone(), topic).boxed());
-        let mut turning: FuturesUnordered<BoxFuture<'static, ()>> = staying.collect();
+        let staying = cardume_roster::keep(handle.kept.subscribe(), Staying(handle.clone()), stop);
+        let roster = future::join(delivering, staying);
+        tokio::pin!(roster);
+        let mut turning = FuturesUnordered::new();
         loop {
             tokio::select! {
                 // When it is stopped.
-                () = &mut delivering => return,
+                _ = &mut roster => return,
                 Some(new) = opened.recv() => {
                     let topic = Topic {
                         handle: handle.clone(),
                         name: new.topic,
                         ring: new.ring,
                     };
-                    turning.push(topic.turn(new.subscription).boxed());
+                    turning.push(topic.turn(new.subscription));
                 }
                 Some(()) = turning.next() => {}
             }
@@ -259,6 +267,20 @@ async fn deliver(handle: Handle, deliverer: Arc<Deliverer>) {
                 tokio::time::sleep(PAUSE).await;
             }
         }
+    }
+}
+
+/// Has this node subscribed to topics that are kept for peers.
+struct Staying(Handle);
+
+impl Work<String, ()> for Staying {
+    fn run(&self, topic: String, (): (), stop: CancellationToken) -> BoxFuture<'static, ()> {
+        let staying = stay(self.0.clone(), topic);
+        stop.run_until_cancelled_owned(staying).map(drop).boxed()
+    }
+
+    fn gone(&self, _: String) -> BoxFuture<'static, ()> {
+        ready(()).boxed()
     }
 }
 

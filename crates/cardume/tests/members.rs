@@ -64,11 +64,20 @@ impl Authority {
             format!("identity.key_file={:?}", key),
             format!("network.certificate_file={:?}", file("member")),
             format!("network.revocations_file={:?}", file("revocations")),
-            format!("network.authorities=[{:?}]", self.public),
             "network.access=\"certified\"".to_owned(),
         ];
-        settings.into_iter().fold(home, |home, setting| home.set(setting))
+        trust(home.path(), &[self]);
+        let home = settings.into_iter().fold(home, |home, setting| home.set(setting));
+        let config = home.path().join("cardume.toml");
+        home.config(config)
     }
+}
+
+/// Writes down whom the node there is to believe.
+fn trust(home: &Path, authorities: &[&Authority]) {
+    let keys: Vec<_> = authorities.iter().map(|authority| &authority.public).collect();
+    let text = format!("[network]\nauthorities = {keys:?}\n");
+    fs::write(home.join("cardume.toml"), text).unwrap();
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -409,4 +418,39 @@ fn the_check_names_line_and_remedy_for_certificates_and_keys() {
         "{said}"
     );
     assert!(said.contains("network.certificate_file: is not set"), "{said}");
+}
+
+#[test]
+fn authorities_are_exchanged_by_reloads() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let [a, b] = [(); 2].map(|()| old.member(&[]).start().unwrap());
+    let connect = || b.json(["peer", "connect", &a.address(true).unwrap()]).unwrap();
+    connect();
+    for daemon in [&a, &b] {
+        trust(daemon.path(), &[&old, &new]);
+        let reloaded = daemon.json(["reload"]).unwrap();
+        assert_eq!(reloaded["changes"][0]["key"], "network.authorities");
+        assert_eq!(reloaded["restart"], false);
+    }
+    assert_eq!(peers(&a), 1);
+
+    trust(a.path(), &[&new]);
+    let refused = a.run(["reload"]).unwrap();
+    assert_eq!(status(&refused), 78, "{}", error(&refused));
+    assert!(
+        error(&refused).contains("network.certificate_file"),
+        "{}",
+        error(&refused)
+    );
+    assert_eq!(peers(&a), 1);
+
+    new.sign(&a.peer_id().unwrap(), &a.path().join("member"), &[]);
+    a.json(["reload"]).unwrap();
+    until("whose certificate the old one signed is parted from", || {
+        peers(&a) == 0
+    });
+    new.sign(&b.peer_id().unwrap(), &b.path().join("member"), &[]);
+    b.json(["reload"]).unwrap();
+    connect();
+    until("both are members by the new one", || peers(&a) == 1);
 }

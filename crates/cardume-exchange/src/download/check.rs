@@ -174,7 +174,9 @@ fn check_size(size: u64, expected: Option<u64>, max: u64) -> Result<(), Failure>
         return Err(Failure::Fatal(FetchError::Refused(reason)));
     }
     if size > max {
-        let reason = format!("the content has {size} bytes, more than the limit of {max}");
+        let reason = format!(
+            "it has {size} bytes, more than the {max} that [exchange] allows (max_total, max_manifest)"
+        );
         return Err(Failure::Fatal(FetchError::Limit(reason)));
     }
     Ok(())

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::{kept::Kept, sessions::Sessions};
 use crate::{
-    Config,
     announce::{self, Board},
+    config::Settings,
     disk::Disk,
     handle::{Command, Register},
     journal::Journal,
@@ -28,7 +28,7 @@ mod sessions;
 /// Everything is polled in one task: what takes long is on blocking threads, and a fetch costs this task a few
 /// microseconds for each MiB.
 pub struct Server {
-    pub(crate) config: Arc<Config>,
+    pub(crate) settings: Settings,
     pub(crate) disk: Disk,
     pub(crate) finder: Finder,
     pub(crate) answerer: Answerer,
@@ -60,7 +60,7 @@ impl Server {
     /// Fetches that were asked to persist go on at the next start.
     pub async fn run(self, stop: CancellationToken) {
         let Self {
-            config,
+            settings,
             disk,
             finder,
             answerer,
@@ -77,7 +77,7 @@ impl Server {
         };
         let (roots, waiting_roots) = mpsc::channel(64);
         let sessions = Sessions {
-            config: config.clone(),
+            settings: settings.clone(),
             disk: disk.clone(),
             finder: finder.clone(),
             register,
@@ -91,7 +91,7 @@ impl Server {
         let announcing = announce::run(&board, finder.kad.clone());
         let forever = async {
             tokio::join!(
-                serve(answerer, inbound, config.max_serving.max(1)),
+                serve(answerer, inbound, &settings),
                 announcing,
                 sessions.run(commands, syncs),
             )
@@ -109,7 +109,7 @@ impl Server {
 }
 
 /// Answers other peers' requests, a bounded number at a time.
-async fn serve(answerer: Answerer, mut inbound: cardume_transfer::Server, max_serving: usize) {
+async fn serve(answerer: Answerer, mut inbound: cardume_transfer::Server, settings: &Settings) {
     let mut answering = FuturesUnordered::new();
     let mut working = 0;
     loop {
@@ -118,7 +118,7 @@ async fn serve(answerer: Answerer, mut inbound: cardume_transfer::Server, max_se
                 let Some(request) = request else { return };
                 // Those that wait for a change wait in the answerer, within its own bound.
                 let waits = request.request.waits();
-                if !waits && working >= max_serving {
+                if !waits && working >= settings.now().max_serving.max(1) {
                     request.responder.send(Answerer::busy());
                     continue;
                 }

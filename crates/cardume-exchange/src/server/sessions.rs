@@ -17,7 +17,8 @@ use super::{
     resolving::resolve,
 };
 use crate::{
-    Config, FetchError, Progress,
+    FetchError, Progress,
+    config::Settings,
     disk::Disk,
     download::Download,
     fetch,
@@ -36,7 +37,7 @@ type Session = BoxFuture<'static, ()>;
 
 /// Fetches, reads and lookups.
 pub(super) struct Sessions {
-    pub(super) config: Arc<Config>,
+    pub(super) settings: Settings,
     pub(super) disk: Disk,
     pub(super) finder: Finder,
     pub(super) register: Arc<Mutex<Register>>,
@@ -52,13 +53,15 @@ impl Sessions {
         let mut others: FuturesUnordered<Session> = FuturesUnordered::new();
         let mut queue: VecDeque<Box<FetchJob>> = self.resume().await.into();
         let mut coming: FuturesUnordered<BoxFuture<'static, Box<FetchJob>>> = FuturesUnordered::new();
+        let mut changed = self.settings.subscribe();
         loop {
-            while fetches.len() < self.config.max_fetches.max(1) {
+            let config = self.settings.now();
+            while fetches.len() < config.max_fetches.max(1) {
                 let Some(job) = queue.pop_front() else { break };
                 fetches.push(self.fetch(job));
             }
             tokio::select! {
-                command = commands.recv(), if others.len() < MAX_RESOLVING + self.config.max_reads => match command {
+                command = commands.recv(), if others.len() < MAX_RESOLVING + config.max_reads => match command {
                     Some(Command::Fetch(job)) => coming.push(self.write_down(job)),
                     Some(Command::Read { cid, peers, job }) => others.push(self.read(cid, &peers, job)),
                     Some(Command::Resolve(job)) => others.push(self.resolve(job)),
@@ -73,6 +76,8 @@ impl Sessions {
                 Some(job) = coming.next() => queue.push_back(job),
                 Some(()) = fetches.next() => {}
                 Some(()) = others.next() => {}
+                // There may be room for one that waits.
+                Ok(()) = changed.changed() => {}
             }
         }
     }
@@ -132,7 +137,7 @@ impl Sessions {
             disk.clone(),
             peers,
             Tally::new(progress),
-            &self.config,
+            &self.settings.now(),
             deadline,
         )
     }
@@ -156,7 +161,7 @@ impl Sessions {
         let (peers, deadline) = (&request.peers, request.deadline);
         let mut download = self.download(request.cid, &disk, peers, deadline, progress);
         download.name_origins(&request.origins, &request.path);
-        let (config, data_dir) = (self.config.clone(), self.data_dir.clone());
+        let (config, data_dir) = (self.settings.now(), self.data_dir.clone());
         let (journal, roots, stop) = (self.journal.clone(), self.roots.clone(), self.stop.clone());
         let register = self.register.clone();
         async move {
@@ -189,7 +194,7 @@ impl Sessions {
             None => self.disk.clone(),
         };
         let download = self.download(cid, &disk, peers, None, progress);
-        let config = self.config.clone();
+        let config = self.settings.now();
         let span = job.span.clone();
         async move { read::run(job, &config, &disk, cid, download).await }
             .instrument(span)
@@ -198,14 +203,14 @@ impl Sessions {
 
     fn repair(&self, job: repair::Job) -> Session {
         let download = self.download(job.root, &self.disk, &job.peers, None, job.progress.clone());
-        let (config, disk) = (self.config.clone(), self.disk.clone());
+        let (config, disk) = (self.settings.now(), self.disk.clone());
         async move { repair::run(job, &config, &disk, download).await }.boxed()
     }
 
     fn resolve(&self, job: Box<ResolveJob>) -> Session {
         let (progress, _) = watch::channel(Progress::default());
         let mut download = self.download(job.cid, &self.disk, &job.peers, job.deadline, progress);
-        let (config, disk) = (self.config.clone(), self.disk.clone());
+        let (config, disk) = (self.settings.now(), self.disk.clone());
         async move {
             let ResolveJob {
                 cid,

@@ -107,6 +107,11 @@ fn changed() -> Vec<(Value, &'static str, Applies)> {
         (
             json!({"gossipsub": {"max_topics": 7}}),
             "gossipsub.max_topics",
+            Live,
+        ),
+        (
+            json!({"gossipsub": {"max_queue": 7}}),
+            "gossipsub.max_queue",
             Restart,
         ),
         (
@@ -125,13 +130,15 @@ fn changed() -> Vec<(Value, &'static str, Applies)> {
             "rates.schedule.\"a b\".lan.upload",
             Live,
         ),
-        (
-            json!({"exchange": {"max_reads": 7}}),
-            "exchange.max_reads",
-            Restart,
-        ),
+        (json!({"exchange": {"max_reads": 7}}), "exchange.max_reads", Live),
         (json!({"origin": {"enabled": false}}), "origin.enabled", Restart),
         (json!({"store": {"in_place": false}}), "store.in_place", Restart),
+        (json!({"store": {"quota": "1GiB"}}), "store.quota", Live),
+        (
+            json!({"network": {"authorities": ["/a"]}}),
+            "network.authorities",
+            Live,
+        ),
         (json!({"share": {"a": {"path": "/a"}}}), "share.a.path", Live),
         (
             json!({"fetch": {"a": {"from": "bafkr4ibrmmnqqv4nvpmavr4ntssrzs4ts2bhsbwx5ec4mvlbdhlhdgvy5u", "to": "/a"}}}),
@@ -149,11 +156,7 @@ fn changed() -> Vec<(Value, &'static str, Applies)> {
             "topic.a.subscribers",
             Live,
         ),
-        (
-            json!({"topic": {"a": {"history": 7}}}),
-            "topic.a.history",
-            Restart,
-        ),
+        (json!({"topic": {"a": {"history": 7}}}), "topic.a.history", Live),
         (
             json!({"metrics": {"listen": "127.0.0.1:1"}}),
             "metrics.listen",

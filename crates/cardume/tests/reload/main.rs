@@ -4,6 +4,7 @@
     reason = "a test ends where it fails, also in the functions it calls"
 )]
 
+mod limits;
 mod tables;
 
 use std::{fs, process::Stdio};

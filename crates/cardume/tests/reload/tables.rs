@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::{start, write};
 
-const QUIET: &str = "[mdns]\nenabled = false\n";
+pub(super) const QUIET: &str = "[mdns]\nenabled = false\n";
 
 /// Has a daemon go by QUIET and `text` from now on, without a restart.
-fn reload(daemon: &Daemon, text: &str) {
+pub(super) fn reload(daemon: &Daemon, text: &str) {
     write(daemon.path(), &format!("{QUIET}{text}"));
     let plan = daemon.json(["reload"]).unwrap();
     assert_eq!(plan["restart"], false, "{plan}");
@@ -20,7 +20,7 @@ fn reload(daemon: &Daemon, text: &str) {
     assert_eq!(left["changed"], false, "{left}");
 }
 
-fn peer(name: &str, of: &Daemon) -> String {
+pub(super) fn peer(name: &str, of: &Daemon) -> String {
     let (id, address) = (of.peer_id().unwrap(), of.address(true).unwrap());
     format!("[peer.{name}]\nid = {id:?}\naddresses = [{address:?}]\nkeep = true\n")
 }
