@@ -41,9 +41,9 @@ fn row(file: &File) -> Markup {
             }
             span { (count) (bytes(file.size)) }
             @if let Some(allow) = &file.allow { span { "for " (cut(&allow.join(", "))) } }
-            button type="button" data-copy=(file.link) aria-label={ "Copy the link of " (name) } { "Copy link" }
+            button type="button" data-copy=(file.link) aria-label={ "Copy link of " (name) } { "Copy link" }
             details id={ "qr-" (file.cid) } {
-                summary aria-label={ "Picture of the link of " (name) } { "QR" }
+                summary aria-label={ "QR code of the link of " (name) } { "QR" }
                 img src={ "/page/qr/" (file.cid) } loading="lazy" width="240" height="240" alt={ "QR code with the link of " (name) };
             }
         }

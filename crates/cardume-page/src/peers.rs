@@ -11,7 +11,7 @@ pub(crate) fn section(peers: &[Peer]) -> Markup {
             @if peers.is_empty() {
                 p { "Nobody is connected." }
             } @else {
-                div.wide role="region" aria-labelledby="peers-title" tabindex="0" {
+                div.wide role="group" aria-labelledby="peers-title" tabindex="0" {
                     table {
                         thead { tr {
                             @for column in ["Name", "Program", "Way", "Round trip", "Sent", "Received", "Since"] {

@@ -15,7 +15,7 @@ pub(crate) fn section(topics: &[Topic], follows: &[Follow]) -> Markup {
             h2 #topics-title { "Topics and channels" }
             @if topics.is_empty() && follows.is_empty() { p { "None." } }
             @if !topics.is_empty() {
-                div.wide role="region" aria-labelledby="topics-title" tabindex="0" {
+                div.wide role="group" aria-labelledby="topics-title" tabindex="0" {
                     table {
                         thead { tr {
                             @for column in ["Topic", "Peers", "Published", "Received", "Lost"] { th scope="col" { (column) } }

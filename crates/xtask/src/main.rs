@@ -1,6 +1,7 @@
 //! Checks and chores of this workspace.
 
 mod alerts;
+mod axe;
 mod dist;
 mod net;
 mod system;
@@ -27,6 +28,8 @@ enum Chore {
     Net,
     /// Have Prometheus' own tools check the alerts and each of them fire and stop, and most of them on real nodes.
     Alerts,
+    /// Have axe-core look for what keeps people out of the page, in a real browser. Fetches it with npm.
+    Axe,
     /// Put together what is released: tarball, Debian package, RPM.
     Dist(dist::Options),
     /// Install the Debian package on hosts with systemd, and see it start, survive, stop, upgrade and go. Needs root.
@@ -38,6 +41,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Tidy => tidy::run(),
         Chore::Net => net::run(),
         Chore::Alerts => alerts::run_all(),
+        Chore::Axe => axe::run_all(),
         Chore::Dist(options) => dist::run_with(&options),
         Chore::System(options) => system::run_with(&options),
     }

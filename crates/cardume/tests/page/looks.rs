@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use cardume_testkit::browser::{self, Browser, ENTER};
 
 use super::{
-    opened,
+    node, opened, page_of,
     parts::{begin, shared, trio},
 };
 
@@ -49,7 +49,7 @@ const ORDER: &str = "
   for (const child of document.body.children) {
     if (!['HEADER', 'MAIN'].includes(child.tagName)) wrong.push(`outside of all landmarks: ${child.outerHTML.slice(0, 80)}`);
   }
-  for (const part of document.querySelectorAll('section, form[id], [role=region], [role=log]')) {
+  for (const part of document.querySelectorAll('section, form[id], [role=group], [role=log]')) {
     if (!document.getElementById(part.getAttribute('aria-labelledby'))) wrong.push(`no name: ${part.outerHTML.slice(0, 80)}`);
   }
   for (const picture of document.querySelectorAll('svg, img')) {
@@ -109,6 +109,7 @@ fn it_is_for_everybody_in_light_and_dark_wide_and_narrow() -> anyhow::Result<()>
         browser.look(width, 900, scheme)?;
         let pale = browser.run(PALE)?;
         ensure!(pale == serde_json::json!([]), "{name}: {pale}");
+        axe(&browser).context(name)?;
         let over = browser.run("return document.documentElement.scrollWidth - innerWidth")?;
         ensure!(over.as_i64() <= Some(0), "{name}: {over} pixels too wide");
         if let Some(directory) = std::env::var_os("CARDUME_PICTURES") {
@@ -128,6 +129,41 @@ fn it_is_for_everybody_in_light_and_dark_wide_and_narrow() -> anyhow::Result<()>
     let wrong = browser.run(ORDER)?;
     ensure!(wrong == serde_json::json!([]), "{wrong}");
     ensure!(browser.complaints()?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn who_is_not_let_in_yet_finds_the_way_too() -> anyhow::Result<()> {
+    if !browser::available() {
+        return Ok(());
+    }
+    let daemon = node()?;
+    let (page, _) = page_of(&daemon)?;
+    let browser = Browser::start()?;
+    browser.visit(&page)?;
+    browser.until("document.querySelector('#token')")?;
+    for scheme in ["light", "dark"] {
+        browser.look(390, 900, scheme)?;
+        let pale = browser.run(PALE)?;
+        ensure!(pale == serde_json::json!([]), "{scheme}: {pale}");
+        axe(&browser).context(scheme)?;
+    }
+    let wrong = browser.run(ORDER)?;
+    ensure!(wrong == serde_json::json!([]), "{wrong}");
+    Ok(())
+}
+
+/// Has axe-core look at the page, if a file with it is named: `cargo xtask axe` does.
+fn axe(browser: &Browser) -> anyhow::Result<()> {
+    let Some(path) = std::env::var_os("CARDUME_AXE") else {
+        return Ok(());
+    };
+    let axe = fs::read_to_string(path)?;
+    let found = browser.run(&format!(
+        "{axe}; return axe.run().then((seen) => [seen.passes.length, seen.violations.map((rule) => [rule.id, rule.help, rule.nodes.map((node) => node.html)])])"
+    ))?;
+    ensure!(found[0].as_u64() > Some(0), "it has looked at nothing: {found}");
+    ensure!(found[1] == serde_json::json!([]), "{:#}", found[1]);
     Ok(())
 }
 
