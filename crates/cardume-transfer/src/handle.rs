@@ -155,6 +155,11 @@ impl Handle {
         self.counters.all()
     }
 
+    /// Tells the bytes of payload received from and sent to all peers since the start, those forgotten among them.
+    pub fn total_traffic(&self) -> Traffic {
+        self.counters.total()
+    }
+
     fn slots(&self, peer: PeerId) -> Slots {
         let mut peers = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if peers.len() >= MANY_PEERS {

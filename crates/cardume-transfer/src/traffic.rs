@@ -23,11 +23,23 @@ impl Traffic {
     fn total(self) -> u64 {
         self.received.saturating_add(self.sent)
     }
+
+    fn add(&mut self, more: Self) {
+        self.received = self.received.saturating_add(more.received);
+        self.sent = self.sent.saturating_add(more.sent);
+    }
 }
 
 /// The counters, shared by the driver that counts and the handles that read.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Counters(Arc<Mutex<HashMap<PeerId, Traffic>>>);
+pub(crate) struct Counters(Arc<Mutex<Counted>>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    peers: HashMap<PeerId, Traffic>,
+    /// With everybody, those forgotten among them: what a graph shows must not fall.
+    total: Traffic,
+}
 
 impl Counters {
     pub(crate) fn received(&self, peer: PeerId, bytes: u64) {
@@ -51,17 +63,22 @@ impl Counters {
     }
 
     pub(crate) fn all(&self) -> Vec<(PeerId, Traffic)> {
-        self.lock()
-            .iter()
-            .map(|(peer, traffic)| (*peer, *traffic))
-            .collect()
+        let counted = self.lock();
+        let peers = counted.peers.iter();
+        peers.map(|(peer, traffic)| (*peer, *traffic)).collect()
+    }
+
+    pub(crate) fn total(&self) -> Traffic {
+        self.lock().total
     }
 
     fn add(&self, peer: PeerId, more: Traffic) {
         if more.total() == 0 {
             return;
         }
-        let mut peers = self.lock();
+        let mut counted = self.lock();
+        let Counted { peers, total } = &mut *counted;
+        total.add(more);
         if peers.len() >= MAX_PEERS && !peers.contains_key(&peer) {
             let least = peers
                 .iter()
@@ -69,12 +86,10 @@ impl Counters {
                 .map(|(peer, _)| *peer);
             least.and_then(|least| peers.remove(&least));
         }
-        let traffic = peers.entry(peer).or_default();
-        traffic.received = traffic.received.saturating_add(more.received);
-        traffic.sent = traffic.sent.saturating_add(more.sent);
+        peers.entry(peer).or_default().add(more);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, Traffic>> {
+    fn lock(&self) -> MutexGuard<'_, Counted> {
         // Counters are whole after every statement above, so a panic elsewhere leaves nothing half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,5 +119,29 @@ mod tests {
                 sent: 1000
             }
         );
+    }
+
+    #[test]
+    fn the_total_keeps_what_forgotten_peers_had() {
+        let counters = Counters::default();
+        let strangers = MAX_PEERS as u64 + 100;
+        for number in 1..=strangers {
+            let (peer, before) = (PeerId::random(), counters.total());
+            counters.sent(peer, number);
+            counters.received(peer, 1);
+            let now = counters.total();
+            assert!(now.sent > before.sent && now.received > before.received);
+        }
+        assert_eq!(
+            counters.total(),
+            Traffic {
+                received: strangers,
+                sent: strangers * (strangers + 1) / 2
+            }
+        );
+        let known = counters.all();
+        assert_eq!(known.len(), MAX_PEERS);
+        let sum: u64 = known.iter().map(|(_, traffic)| traffic.total()).sum();
+        assert!(sum < counters.total().total(), "some are forgotten");
     }
 }

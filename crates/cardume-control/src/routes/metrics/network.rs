@@ -142,18 +142,14 @@ pub(super) fn bytes(
     transfer: &cardume_transfer::Handle,
     traffic: &cardume_transport::Traffic,
 ) {
-    let (mut received, mut sent) = (0, 0);
-    for (_, traffic) in transfer.traffic() {
-        received += traffic.received;
-        sent += traffic.sent;
-    }
+    let content = transfer.total_traffic();
     text.family(
         "transfer_bytes_total",
         "counter",
         "Bytes of content over the network.",
     )
-    .sample(&[("direction", "received")], received)
-    .sample(&[("direction", "sent")], sent);
+    .sample(&[("direction", "received")], content.received)
+    .sample(&[("direction", "sent")], content.sent);
     let family = text.family(
         "network_bytes_total",
         "counter",
