@@ -1,8 +1,7 @@
 //! The way in: content asked for and announced.
 use std::{
-    collections::BTreeMap,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -10,12 +9,17 @@ use cardume_content::{Cid, Kind, Manifest};
 use cardume_store::Store;
 use multiaddr::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::Span;
 
 use crate::{
-    Config, FetchError, FetchRequest, Fetched, Progress, Reading, Resolved, Running, Serving,
-    announce::Board, config::Settings, read, repair, served::Served, spans,
+    Config, Fetch, FetchError, FetchRequest, Load, Progress, Reading, Resolved, Running, Serving,
+    announce::Board,
+    config::Settings,
+    load::Counted,
+    read,
+    register::{FetchJob, Register, lock, prepare},
+    repair,
+    served::Served,
+    spans,
 };
 
 /// What the server is told to do.
@@ -31,21 +35,6 @@ pub(crate) enum Command {
     Sync(oneshot::Sender<Result<(), FetchError>>),
 }
 
-/// A fetch that was asked for.
-pub(crate) struct FetchJob {
-    pub(crate) id: u64,
-    /// Its row in the journal.
-    pub(crate) key: Option<u64>,
-    /// Whether it was begun before this start.
-    pub(crate) is_resumed: bool,
-    pub(crate) request: FetchRequest,
-    pub(crate) progress: watch::Sender<Progress>,
-    pub(crate) finished: oneshot::Sender<Result<Fetched, FetchError>>,
-    pub(crate) cancelled: CancellationToken,
-    /// From when it was asked for, below what asked for it.
-    pub(crate) span: Span,
-}
-
 /// A path to be resolved.
 pub(crate) struct ResolveJob {
     pub(crate) cid: Cid,
@@ -53,14 +42,6 @@ pub(crate) struct ResolveJob {
     pub(crate) peers: Vec<Multiaddr>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) resolved: oneshot::Sender<Result<Resolved, FetchError>>,
-}
-
-/// Fetches under way, and those of an earlier run that nobody has taken yet.
-#[derive(Default)]
-pub(crate) struct Register {
-    pub(crate) running: BTreeMap<u64, Running>,
-    pub(crate) resumed: Vec<(FetchRequest, Fetch)>,
-    last_id: u64,
 }
 
 /// Asks the exchange for content; cheap to clone.
@@ -71,6 +52,7 @@ pub struct Handle {
     register: Arc<Mutex<Register>>,
     served: Arc<Served>,
     settings: Settings,
+    load: Arc<Counted>,
 }
 
 impl Handle {
@@ -80,6 +62,7 @@ impl Handle {
         register: Arc<Mutex<Register>>,
         served: Arc<Served>,
         settings: Settings,
+        load: Arc<Counted>,
     ) -> Self {
         Self {
             commands,
@@ -87,6 +70,7 @@ impl Handle {
             register,
             served,
             settings,
+            load,
         }
     }
 
@@ -121,6 +105,11 @@ impl Handle {
     /// What peers are given now, or were in the last ten seconds; at most four things to each of 256 peers.
     pub fn serving(&self) -> Vec<Serving> {
         self.served.lately(Instant::now())
+    }
+
+    /// How many requests there are now, of this node and of peers.
+    pub fn load(&self) -> Load {
+        self.load.now()
     }
 
     /// Takes the fetches of an earlier run that go on by themselves, each once.
@@ -265,90 +254,6 @@ impl Handle {
 
     async fn send(&self, command: Command) -> Result<(), FetchError> {
         self.commands.send(command).await.map_err(|_| FetchError::Closed)
-    }
-}
-
-/// Makes the two ends of a fetch and lists it as running.
-pub(crate) fn prepare(
-    register: &Arc<Mutex<Register>>,
-    request: FetchRequest,
-    key: Option<u64>,
-) -> (FetchJob, Fetch) {
-    let (sender, progress) = watch::channel(Progress::default());
-    let (finished, result) = oneshot::channel();
-    let cancelled = CancellationToken::new();
-    let span = spans::fetch(&request);
-    let mut register = lock(register);
-    register.last_id += 1;
-    let id = register.last_id;
-    let running = Running {
-        id,
-        request: request.clone(),
-        progress: progress.clone(),
-    };
-    register.running.insert(id, running);
-    let job = FetchJob {
-        id,
-        key,
-        is_resumed: key.is_some(),
-        request,
-        progress: sender,
-        finished,
-        cancelled: cancelled.clone(),
-        span,
-    };
-    let fetch = Fetch {
-        progress,
-        result,
-        cancel: cancelled.drop_guard(),
-    };
-    (job, fetch)
-}
-
-pub(crate) fn lock(register: &Mutex<Register>) -> std::sync::MutexGuard<'_, Register> {
-    register.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A running fetch; dropping it cancels, and leaves what came for the next try.
-#[derive(Debug)]
-pub struct Fetch {
-    progress: watch::Receiver<Progress>,
-    result: oneshot::Receiver<Result<Fetched, FetchError>>,
-    cancel: DropGuard,
-}
-
-impl Fetch {
-    /// Follows how far it is; updated at most ten times a second.
-    pub fn progress(&self) -> watch::Receiver<Progress> {
-        self.progress.clone()
-    }
-
-    /// Waits for its end.
-    ///
-    /// # Errors
-    /// Why it failed.
-    ///
-    /// # Cancel safety
-    /// Dropping the future cancels the fetch.
-    pub async fn finished(mut self) -> Result<Fetched, FetchError> {
-        self.ended().await
-    }
-
-    /// Waits for its end without letting go of it.
-    ///
-    /// # Errors
-    /// Why it failed; `Closed` when its end has been told before.
-    ///
-    /// # Cancel safety
-    /// It goes on.
-    pub async fn ended(&mut self) -> Result<Fetched, FetchError> {
-        (&mut self.result).await.map_err(|_| FetchError::Closed)?
-    }
-
-    /// Lets go of it: it runs on, and nobody follows it.
-    pub fn leave(self) {
-        // The token itself stays as it is; only its guard is put away.
-        drop(self.cancel.disarm());
     }
 }
 

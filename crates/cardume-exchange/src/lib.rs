@@ -28,9 +28,11 @@ mod handle;
 mod journal;
 mod known;
 mod lay;
+mod load;
 mod plan;
 mod pulls;
 mod read;
+mod register;
 mod repair;
 pub mod schedule;
 mod sending;
@@ -46,7 +48,9 @@ pub use self::{
     announce::provider_key,
     config::Config,
     error::FetchError,
-    handle::{Fetch, Handle},
+    handle::Handle,
+    load::Load,
+    register::Fetch,
     repair::Mend,
     served::Serving,
     server::Server,
@@ -77,10 +81,11 @@ impl Config {
         let disk = disk::Disk::new(store, threads);
         let known = Arc::<known::Known>::default();
         let board = Arc::<announce::Board>::default();
-        let register = Arc::<Mutex<handle::Register>>::default();
+        let register = Arc::<Mutex<register::Register>>::default();
         let sending = Arc::<sending::Sending>::default();
         let served = Arc::<served::Served>::default();
         let settings = config::Settings::new(self.clone());
+        let load = Arc::<load::Counted>::default();
         let (sender, commands) = mpsc::channel(COMMANDS);
         let pulls = pulls::Pulls::default();
         let answerer = serve::Answerer {
@@ -105,7 +110,7 @@ impl Config {
             local,
             known,
             sending,
-            in_flight: Arc::default(),
+            load: load.clone(),
         };
         let server = Server {
             settings: settings.clone(),
@@ -119,6 +124,7 @@ impl Config {
             journal: journal::Journal::new(database),
             data_dir: None,
         };
-        (Handle::new(sender, board, register, served, settings), server)
+        let handle = Handle::new(sender, board, register, served, settings, load);
+        (handle, server)
     }
 }

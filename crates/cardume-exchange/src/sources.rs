@@ -2,7 +2,7 @@
 //! sources know of.
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, atomic::AtomicUsize},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::{announce::provider_key, known::Known, sending::Sending};
+use crate::{announce::provider_key, known::Known, load::Counted, sending::Sending};
 
 /// Peers being asked at once.
 const MAX_ASKING: usize = 16;
@@ -55,8 +55,8 @@ pub(crate) struct Finder {
     pub(crate) local: PeerId,
     pub(crate) known: Arc<Known>,
     pub(crate) sending: Arc<Sending>,
-    /// Requests for content on their way, of all fetches.
-    pub(crate) in_flight: Arc<AtomicUsize>,
+    /// Requests of all downloads.
+    pub(crate) load: Arc<Counted>,
 }
 
 /// A peer that says it has the root, or some of it.

@@ -8,7 +8,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     ops::Range,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,6 +26,7 @@ use crate::{
     Config, FetchError,
     disk::Disk,
     goal::Goal,
+    load::Part,
     schedule::{self, Ask, BlobId, Bounds, ItemId, Order, Schedule, Ticket},
     sources::{Finder, Found, Sources},
     tally::Tally,
@@ -115,8 +116,8 @@ pub(crate) struct Download {
     pub(crate) tally: Tally,
     max_peers: usize,
     max_in_flight: usize,
-    /// Requests for content on their way, as told to the other fetches.
-    in_flight: usize,
+    /// Requests for content, as told to the other downloads.
+    load: Part,
     claims: HashMap<PeerId, Found>,
     blobs: HashMap<BlobId, BlobState>,
     items: HashMap<ItemId, ItemState>,
@@ -131,12 +132,6 @@ pub(crate) struct Download {
     relayed: Relayed,
     /// When peers were last asked again for small blobs they did not have.
     forgiven: Instant,
-}
-
-impl Drop for Download {
-    fn drop(&mut self) {
-        self.count_in_flight(0);
-    }
 }
 
 impl Download {
@@ -158,6 +153,7 @@ impl Download {
         Self {
             root,
             sources: Sources::new(finder.clone(), root, peers),
+            load: Part::of(finder.load.clone()),
             web: Web::new(finder.origin.clone(), disk.clone(), root),
             finder,
             disk,
@@ -165,7 +161,6 @@ impl Download {
             tally,
             max_peers: config.max_peers.max(1),
             max_in_flight: config.max_in_flight,
-            in_flight: 0,
             claims: HashMap::new(),
             blobs: HashMap::new(),
             items: HashMap::new(),
@@ -301,9 +296,7 @@ impl Download {
     }
 
     fn send_orders(&mut self, now: Instant) {
-        let all = self.finder.in_flight.clone();
-        let others = all.load(Ordering::Relaxed).saturating_sub(self.in_flight);
-        let room = self.max_in_flight.saturating_sub(others);
+        let room = self.max_in_flight.saturating_sub(self.load.others());
         self.schedule.limit(room.max(MIN_IN_FLIGHT));
         let transfer = &self.finder.transfer;
         self.relayed.bar(&mut self.schedule, transfer, self.tally.left());
@@ -315,14 +308,7 @@ impl Download {
             };
             self.send(order);
         }
-        self.count_in_flight(self.schedule.in_flight());
-    }
-
-    /// Tells the other fetches how much is on its way for this one.
-    fn count_in_flight(&mut self, now: usize) {
-        let all = &self.finder.in_flight;
-        all.fetch_add(now, Ordering::Relaxed);
-        all.fetch_sub(std::mem::replace(&mut self.in_flight, now), Ordering::Relaxed);
+        self.load.set(self.schedule.window(), self.schedule.in_flight());
     }
 
     fn send(&mut self, order: Order) {

@@ -175,7 +175,14 @@ impl Schedule {
         self.live.len()
     }
 
-    /// Changes how many there may be.
+    /// How many there may be: as many as the windows of its peers let through together, within all bounds.
+    pub fn window(&self) -> usize {
+        let windows = self.peers.values().map(|peer| peer.window(self.bounds.window));
+        let most = self.pace.window(self.peers.len(), self.bounds.in_flight);
+        windows.sum::<usize>().min(most)
+    }
+
+    /// Changes how many there may be at most.
     pub const fn limit(&mut self, in_flight: usize) {
         self.bounds.in_flight = in_flight;
     }

@@ -78,7 +78,7 @@ impl Peer {
         if let Some(until) = self.is_quiet(now) {
             return Stand::Quiet(until);
         }
-        if self.overdue > 0 || self.in_flight >= self.window.min(max_window) {
+        if self.overdue > 0 || self.in_flight >= self.window(max_window) {
             return Stand::Full;
         }
         if self.barren {
@@ -99,7 +99,7 @@ impl Peer {
     pub(super) fn is_free(&self, now: Instant, max_window: usize) -> bool {
         self.is_quiet(now).is_none()
             && self.overdue == 0
-            && self.in_flight < self.window.min(max_window)
+            && self.in_flight < self.window(max_window)
             && self.fits()
     }
 
@@ -127,9 +127,9 @@ impl Peer {
         self.in_flight
     }
 
-    #[cfg(test)]
-    pub(super) fn window(&self) -> usize {
-        self.window
+    /// Requests that it may have.
+    pub(super) fn window(&self, max_window: usize) -> usize {
+        self.window.min(max_window)
     }
 
     /// How long it may take to answer; `usual` is what the peers of this fetch need.

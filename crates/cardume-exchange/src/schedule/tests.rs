@@ -461,13 +461,30 @@ fn a_window_grows_on_a_fast_path_and_shrinks_when_answers_only_queue() {
         fast.settled(false);
         fast.answered(Duration::from_millis(5), share, 12);
     }
-    assert!(fast.window() > 8, "{}", fast.window());
+    assert!(fast.window(12) > 8, "{}", fast.window(12));
     let mut slow = Peer::new();
     for _ in 0..20 {
-        slow.answered(Duration::from_secs(8), slow.window(), 12);
+        slow.answered(Duration::from_secs(8), slow.window(12), 12);
         slow.answered(Duration::from_secs(4), 1, 12);
     }
-    assert!(slow.window() <= 2, "{}", slow.window());
+    assert!(slow.window(12) <= 2, "{}", slow.window(12));
+}
+
+#[test]
+fn the_window_of_a_schedule_is_that_of_its_peers_within_what_all_may_have() {
+    let now = Instant::now();
+    let mut schedule = Schedule::new(peer(200), BOUNDS, 10);
+    assert_eq!(schedule.window(), 0, "there is nobody to ask");
+    assert!((0..3).all(|number| schedule.add_peer(peer(number), now)));
+    assert_eq!(
+        schedule.window(),
+        3 * 2,
+        "two for each, until something is known of it"
+    );
+    schedule.limit(5);
+    assert_eq!(schedule.window(), 5);
+    schedule.drop_peer(&peer(0));
+    assert_eq!(schedule.window(), 4);
 }
 
 fn sim(count: u64) -> impl Strategy<Value = Sim> {

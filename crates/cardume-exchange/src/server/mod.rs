@@ -13,8 +13,10 @@ use crate::{
     announce::{self, Board},
     config::Settings,
     disk::Disk,
-    handle::{Command, Register},
+    handle::Command,
     journal::Journal,
+    load::Counted,
+    register::Register,
     serve::Answerer,
     sources::Finder,
 };
@@ -71,6 +73,7 @@ impl Server {
             journal,
             data_dir,
         } = self;
+        let load = finder.load.clone();
         let kept = Kept {
             disk: disk.clone(),
             board: board.clone(),
@@ -91,7 +94,7 @@ impl Server {
         let announcing = announce::run(&board, finder.kad.clone());
         let forever = async {
             tokio::join!(
-                serve(answerer, inbound, &settings),
+                serve(answerer, inbound, &settings, &load),
                 announcing,
                 sessions.run(commands, syncs),
             )
@@ -109,7 +112,12 @@ impl Server {
 }
 
 /// Answers other peers' requests, a bounded number at a time.
-async fn serve(answerer: Answerer, mut inbound: cardume_transfer::Server, settings: &Settings) {
+async fn serve(
+    answerer: Answerer,
+    mut inbound: cardume_transfer::Server,
+    settings: &Settings,
+    load: &Counted,
+) {
     let mut answering = FuturesUnordered::new();
     let mut working = 0;
     loop {
@@ -127,6 +135,7 @@ async fn serve(answerer: Answerer, mut inbound: cardume_transfer::Server, settin
             }
             Some(waited) = answering.next() => working -= usize::from(!waited),
         }
+        load.set_inbound(working, answering.len() - working);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::node::{node, noise, scripted};
 const MIB: usize = 1 << 20;
 
 /// An honest answer.
-fn honest(bytes: &[u8], request: &Request) -> Response {
+pub(crate) fn honest(bytes: &[u8], request: &Request) -> Response {
     let size = bytes.len() as u64;
     match request {
         Request::Have { .. } => Response::Have {

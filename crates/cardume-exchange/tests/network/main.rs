@@ -4,6 +4,7 @@ mod allow;
 mod care;
 mod fetching;
 mod hostile;
+mod load;
 mod node;
 mod origins;
 mod reading;

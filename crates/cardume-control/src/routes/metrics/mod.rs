@@ -61,6 +61,7 @@ impl Parts {
         content::topics(&mut text, &handles.topics, topics.as_deref());
         network::peers(&mut text, status.peers, peers.as_deref());
         network::bytes(&mut text, &handles.transfer, &handles.traffic);
+        network::requests(&mut text, handles.exchange.load());
         network::rates(&mut text, &status.rates);
         network::denied(&mut text, &status.denied);
         network::membership(&mut text, &status.membership);

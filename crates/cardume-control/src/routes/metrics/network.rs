@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use cardume_api::{Membership, Rates};
 use cardume_connect::{Path, PeerInfo};
+use cardume_exchange::Load;
 use cardume_nat::{PlaceState, Reachability};
 use cardume_rendezvous::PointState;
 
@@ -165,6 +166,34 @@ pub(super) fn bytes(
             family.sample(&labels, bytes);
         }
     }
+}
+
+/// Requests for content, of this node and of its peers.
+pub(super) fn requests(text: &mut Exposition, load: Load) {
+    text.family(
+        "exchange_window_requests",
+        "gauge",
+        "Requests for content that downloads may have on their way: the windows of their peers, within all limits.",
+    )
+    .sample(&[], load.window);
+    text.family(
+        "exchange_in_flight_requests",
+        "gauge",
+        "Requests for content on their way to peers.",
+    )
+    .sample(&[], load.in_flight);
+    text.family(
+        "exchange_answering_requests",
+        "gauge",
+        "Requests of peers being answered.",
+    )
+    .sample(&[], load.answering);
+    text.family(
+        "exchange_waiting_requests",
+        "gauge",
+        "Requests of peers that are answered when there is something new.",
+    )
+    .sample(&[], load.waiting);
 }
 
 pub(super) fn denied(text: &mut Exposition, denied: &BTreeMap<String, u64>) {
