@@ -153,6 +153,12 @@ impl Reach<'_> {
         Ok(Arc::unwrap_or_clone(tls))
     }
 
+    /// Whether the user has named a daemon that is asked over the network: it may be on another host.
+    pub(crate) fn is_remote(&self) -> bool {
+        let address = self.named().and_then(|address| address.parse().ok());
+        matches!(address, Some(Address::Http(_) | Address::Https(_)))
+    }
+
     /// The address that the user gave.
     fn named(&self) -> Option<&str> {
         let given = self.global.api.as_deref();

@@ -11,12 +11,16 @@ use cardume_testkit::{
     patience,
     proxy::Proxy,
 };
+use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_cardume");
 
 /// A daemon with a port, and where that is.
 fn daemon() -> (Daemon, String) {
-    let home = Home::new(PROGRAM).unwrap();
+    daemon_at(Home::new(PROGRAM).unwrap())
+}
+
+fn daemon_at(home: Home) -> (Daemon, String) {
     let listen = format!(
         r#"control.listen=["unix:{}", "127.0.0.1:0"]"#,
         home.socket().display()
@@ -29,7 +33,7 @@ fn daemon() -> (Daemon, String) {
 }
 
 /// Runs a command line over TCP, with the token in the file of this name.
-fn remote(daemon: &Daemon, address: &str, token: Option<&str>, arguments: &[&str]) -> Output {
+fn remote(daemon: &Home, address: &str, token: Option<&str>, arguments: &[&str]) -> Output {
     let mut command = daemon.command();
     command.env("CARDUME_API", address).args(arguments);
     if let Some(token) = token {
@@ -100,7 +104,7 @@ fn content_goes_both_ways_over_tcp() {
         Some("ci"),
         &["--json", "share", "--copy", "a.txt"],
     ));
-    let shared: serde_json::Value = serde_json::from_str(&shared).unwrap();
+    let shared: Value = serde_json::from_str(&shared).unwrap();
     let cid = shared["cid"].as_str().unwrap();
     text(&remote(
         &daemon,
@@ -137,6 +141,64 @@ fn a_daemon_behind_a_proxy_with_tls_is_asked_by_who_trusts_the_proxy() {
 }
 
 #[test]
+fn a_daemon_elsewhere_examines_itself_and_what_it_finds_is_told_as_its_own() {
+    let nobody = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
+    let home = Home::new(PROGRAM).unwrap();
+    let (daemon, address) = daemon_at(home.set(format!("rendezvous.points=[\"{nobody}\"]")));
+    patience::until("the point is asked in vain", || {
+        Ok(daemon.json(["net", "rendezvous"])?["points"][0]["problem"].is_string())
+    })
+    .unwrap();
+    // Somebody whose own configuration is broken, and no matter here.
+    let caller = Home::new(PROGRAM).unwrap();
+    fs::create_dir_all(caller.path().join("config/cardume")).unwrap();
+    fs::write(
+        caller.path().join("config/cardume/cardume.toml"),
+        "nonsense = 1\n",
+    )
+    .unwrap();
+    for scope in ["read", "admin"] {
+        let made = daemon.run(["token", "new", scope, "--scope", scope]).unwrap();
+        fs::write(caller.path().join(scope), text(&made)).unwrap();
+    }
+    let refused = remote(&caller, &address, Some("read"), &["doctor"]);
+    assert_eq!(status(&refused), 5, "{}", error(&refused));
+
+    let arguments = ["--json", "doctor", "--bundle", "bundle"];
+    let examined = remote(&caller, &address, Some("admin"), &arguments);
+    assert_eq!(status(&examined), 1, "something is wrong: {}", error(&examined));
+    let said = error(&examined);
+    assert!(
+        said.contains(&format!("by the daemon at {address} itself")),
+        "{said}"
+    );
+    let found: Value = serde_json::from_slice(&examined.stdout).unwrap();
+    let data = daemon.path().join("data");
+    assert_eq!(found["data_dir"], data.to_str().unwrap(), "{found}");
+    let own = daemon.run(["--json", "doctor"]).unwrap();
+    let own: Value = serde_json::from_slice(&own.stdout).unwrap();
+    let outcomes = |report: &Value| -> Vec<(Value, Value)> {
+        let findings = report["findings"].as_array().unwrap().iter();
+        findings
+            .map(|one| (one["check"].clone(), one["state"].clone()))
+            .collect()
+    };
+    assert_eq!(outcomes(&found), outcomes(&own));
+    assert!(outcomes(&found).contains(&("rendezvous".into(), "wrong".into())));
+    let bundle: Value = serde_json::from_slice(&fs::read(caller.path().join("bundle")).unwrap()).unwrap();
+    assert_eq!(bundle["report"], found);
+    assert_eq!(bundle["config"]["rendezvous"]["points"][0], nobody, "{bundle}");
+    assert_eq!(bundle["system"], Value::Null, "that would be the caller's");
+
+    let shown = remote(&caller, &address, Some("admin"), &["doctor"]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("\nWRONG  rendezvous "), "{shown}");
+    daemon.kill().unwrap();
+    let gone = remote(&caller, &address, Some("admin"), &["doctor"]);
+    assert_eq!(status(&gone), 3, "{}", error(&gone));
+}
+
+#[test]
 fn what_is_wrong_with_a_token_is_said() {
     let (daemon, address) = daemon();
     let without = remote(&daemon, &address, None, &["status"]);
@@ -164,7 +226,7 @@ fn what_an_administrator_does_is_in_the_log() {
     let (daemon, _) = daemon();
     text(&daemon.run(["token", "new", "ci", "--scope", "read"]).unwrap());
     // The log is written beside the answer.
-    let mut line = serde_json::Value::Null;
+    let mut line = Value::Null;
     patience::until("it is written down", || {
         let log = daemon.log();
         let found = log

@@ -2,30 +2,59 @@
 use std::{fs::File, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use anyhow::Context as _;
-use cardume_api::Diagnosis;
+use cardume_api::{Client, Diagnosis};
 use serde_json::{Value, json};
 
-use super::Patient;
+use super::{Daemon, Patient};
 
 /// Words in the names of keys whose values are nobody else's business.
 const SECRET: [&str; 4] = ["token", "secret", "password", "credential"];
 
+/// What is known of a node besides what was found.
+#[derive(Default)]
+pub(super) struct Known {
+    config: Value,
+    daemon: Option<Daemon>,
+    /// Of the node's host.
+    system: Value,
+}
+
+impl Known {
+    /// Of a node on this host.
+    pub(super) fn of(patient: Patient) -> anyhow::Result<Self> {
+        let memory = read("/proc/meminfo").map(|text| text.lines().take(5).collect::<Vec<_>>().join("\n"));
+        Ok(Self {
+            config: serde_json::to_value(&patient.config)?,
+            daemon: patient.daemon,
+            system: json!({
+                "kernel": read("/proc/sys/kernel/osrelease"),
+                "load": read("/proc/loadavg"),
+                "memory": memory,
+            }),
+        })
+    }
+
+    /// Of a node on another host, of whose system nothing is known here.
+    pub(super) async fn elsewhere(client: Client) -> anyhow::Result<Self> {
+        Ok(Self {
+            config: client.config().await?,
+            daemon: Some(Daemon::meet(client).await?),
+            system: Value::Null,
+        })
+    }
+}
+
 /// Writes a new file that only its owner can read.
-pub(super) async fn write(path: &Path, report: &Diagnosis, patient: &Patient) -> anyhow::Result<()> {
-    let mut config = serde_json::to_value(&patient.config)?;
+pub(super) async fn write(path: &Path, report: &Diagnosis, known: Known) -> anyhow::Result<()> {
+    let mut config = known.config;
     leave_out_secrets(&mut config);
     let (mut kad, mut shown) = (Value::Null, Value::Null);
-    if let Some(daemon) = &patient.daemon {
+    if let Some(daemon) = &known.daemon {
         kad = serde_json::to_value(daemon.client.kad().await.ok())?;
         shown = json!({ "status": daemon.status, "peers": daemon.peers });
     }
-    let system = json!({
-        "kernel": read("/proc/sys/kernel/osrelease"),
-        "load": read("/proc/loadavg"),
-        "memory": read("/proc/meminfo").map(|text| text.lines().take(5).collect::<Vec<_>>().join("\n")),
-    });
     let all = json!({
-        "report": report, "config": config, "daemon": shown, "kad": kad, "system": system,
+        "report": report, "config": config, "daemon": shown, "kad": kad, "system": known.system,
     });
     let failed = || format!("cannot write {}", path.display());
     let mut file = File::options()

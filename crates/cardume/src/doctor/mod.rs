@@ -1,7 +1,8 @@
 //! `cardume doctor`: what is wrong with a node, why, and what to do about it.
 //!
 //! Looks only: it changes nothing, and contacts nobody but this node's daemon and its bootstrap peers. Each check
-//! is a function that answers with findings; none of them fails for good.
+//! is a function that answers with findings; none of them fails for good. A daemon that is asked over the network has
+//! files and limits that cannot be seen from here: it examines itself.
 mod bundle;
 mod content;
 mod daemon;
@@ -18,6 +19,7 @@ use cardume_api::{Client, Diagnosis, Finding, FindingState as State, Peer, Statu
 use cardume_node::Config;
 use clap::Args;
 
+use self::bundle::Known;
 pub(crate) use self::daemon::of_daemon;
 use crate::{
     failure::{Ended, status},
@@ -28,7 +30,8 @@ use crate::{
 /// Find out what is wrong with the node
 ///
 /// Looks at configuration, files, clock, ports, peers and limits, with a running daemon or without, and names for
-/// each thing that is wrong what to do. Ends with status 1 when something is wrong; notes do not count.
+/// each thing that is wrong what to do. A daemon that --api names by http:// or https:// examines itself, on its host.
+/// Ends with status 1 when something is wrong; notes do not count.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  cardume doctor\n  cardume --json doctor\n  cardume doctor --bundle report.json"
@@ -57,9 +60,14 @@ struct Daemon {
 }
 
 pub(crate) async fn run(reach: Reach<'_>, options: Options) -> anyhow::Result<()> {
-    let (diagnosis, patient) = examine(reach, None).await;
+    let (diagnosis, known) = if reach.is_remote() {
+        examine_elsewhere(reach, options.bundle.is_some()).await?
+    } else {
+        let (diagnosis, patient) = examine(reach, None).await;
+        (diagnosis, Known::of(patient)?)
+    };
     if let Some(path) = &options.bundle {
-        bundle::write(path, &diagnosis, &patient).await?;
+        bundle::write(path, &diagnosis, known).await?;
         reach.out.say(format!("written to {}", path.display()));
     }
     reach.out.either(&diagnosis, || describe(&diagnosis.findings))?;
@@ -70,6 +78,21 @@ pub(crate) async fn run(reach: Reach<'_>, options: Options) -> anyhow::Result<()
             Err(Ended::new(status::FAILED, message).into())
         }
     }
+}
+
+/// Has a daemon examine itself; what else is known of it is asked for with `wants_more` only.
+async fn examine_elsewhere(reach: Reach<'_>, wants_more: bool) -> anyhow::Result<(Diagnosis, Known)> {
+    let client = reach.daemon().await?;
+    let address = client.address().clone();
+    let diagnosis = client.examine().await?;
+    reach.out.say(format!(
+        "examined by the daemon at {address} itself, on its own host"
+    ));
+    let known = match wants_more {
+        true => Known::elsewhere(client).await?,
+        false => Known::default(),
+    };
+    Ok((diagnosis, known))
 }
 
 /// Looks at everything. `process` is the daemon's, where it is known; else it is looked for at its socket.
@@ -175,15 +198,18 @@ async fn meet(reach: Reach<'_>) -> anyhow::Result<Option<Daemon>> {
     let Some(client) = reach.daemon_if_any().await? else {
         return Ok(None);
     };
-    let status = client.status().await?;
-    let peers = client.peers().await?;
-    let process = system::other_end(client.address());
-    Ok(Some(Daemon {
-        client,
-        status,
-        peers,
-        process,
-    }))
+    Daemon::meet(client).await.map(Some)
+}
+
+impl Daemon {
+    async fn meet(client: Client) -> anyhow::Result<Self> {
+        Ok(Self {
+            status: client.status().await?,
+            peers: client.peers().await?,
+            process: system::other_end(client.address()),
+            client,
+        })
+    }
 }
 
 fn describe(findings: &[Finding]) -> String {
