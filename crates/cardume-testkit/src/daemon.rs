@@ -1,6 +1,7 @@
 //! A real daemon in a process of its own, and the command line talking to it.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{Read as _, Write as _},
     net::SocketAddr,
@@ -29,6 +30,7 @@ pub struct Home {
     host: Option<Host>,
     settings: Vec<String>,
     config: Option<PathBuf>,
+    variables: Vec<(String, OsString)>,
 }
 
 impl Home {
@@ -41,6 +43,7 @@ impl Home {
             host: None,
             settings: Vec::new(),
             config: None,
+            variables: Vec::new(),
         };
         Ok(home
             .set(r#"listen.addresses=["/ip4/127.0.0.1/udp/0/quic-v1","/ip4/127.0.0.1/tcp/0"]"#)
@@ -55,6 +58,7 @@ impl Home {
             host: Some(host.clone()),
             settings: Vec::new(),
             config: None,
+            variables: Vec::new(),
         })
     }
 
@@ -69,6 +73,13 @@ impl Home {
     #[must_use]
     pub fn config(mut self, path: impl Into<PathBuf>) -> Self {
         self.config = Some(path.into());
+        self
+    }
+
+    /// Sets a variable in the environment of the daemon and of commands.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
         self
     }
 
@@ -98,6 +109,7 @@ impl Home {
             .env("XDG_CACHE_HOME", home.join("cache"))
             .env("XDG_RUNTIME_DIR", home.join("run"))
             .env("CARDUME_API", format!("unix://{}", self.socket().display()))
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(home);
         command
     }
@@ -328,6 +340,7 @@ impl Daemon {
             host: None,
             settings: Vec::new(),
             config: None,
+            variables: Vec::new(),
         };
         std::mem::replace(&mut self.home, empty)
     }

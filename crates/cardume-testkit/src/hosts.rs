@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    net::UdpSocket,
+    net::{SocketAddr, TcpStream, UdpSocket},
     os::fd::AsFd,
     process::{Command, Output},
     sync::atomic::{AtomicU32, Ordering},
@@ -134,6 +134,11 @@ impl Host {
     /// A socket of this host for datagrams, at `port`.
     pub fn udp(&self, port: u16) -> anyhow::Result<UdpSocket> {
         within(&self.namespace, move || Ok(UdpSocket::bind(("0.0.0.0", port))?))
+    }
+
+    /// A connection that this host makes.
+    pub fn tcp(&self, to: SocketAddr) -> anyhow::Result<TcpStream> {
+        within(&self.namespace, move || Ok(TcpStream::connect(to)?))
     }
 
     /// Takes the host off the switch, or puts it back.

@@ -25,6 +25,8 @@ pub(crate) fn run_all() -> anyhow::Result<()> {
     run(Command::new(cargo)
         .args(["test", "--locked", "--package", "cardume", "--test", "prometheus"])
         .args(["--", "--include-ignored", "--nocapture"]))?;
-    say("alerts: those that can be caused fired from real nodes and stopped");
+    say(
+        "alerts: every one fired from its cause on real nodes and stopped, but what is told above to be skipped",
+    );
     Ok(())
 }

@@ -15,6 +15,14 @@ use tempfile::TempDir;
 /// The alerts as they are handed to operators.
 const RULES: &str = include_str!("../../../../config/prometheus/alerts.yml");
 
+/// The alerts that there are.
+pub(crate) fn alerts() -> BTreeSet<String> {
+    let alerts = RULES
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "));
+    alerts.map(str::to_owned).collect()
+}
+
 /// A port that nobody has at the moment.
 pub(crate) fn free_port() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -83,14 +91,25 @@ impl Prometheus {
         serde_json::from_str::<Value>(&body).unwrap()["data"].take()
     }
 
-    /// The newest value of a metric without labels, of a node.
-    pub(crate) fn value(&self, metric: &str, node: SocketAddr) -> Option<String> {
-        let found = self.data(&format!("/api/v1/query?query={metric}"));
+    /// The newest value of an expression that has one for each node.
+    pub(crate) fn value(&self, expression: &str, node: SocketAddr) -> Option<f64> {
+        let query: String = expression.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let found = self.data(&format!("/api/v1/query?query={query}"));
         let results = found["result"].as_array().unwrap();
         let of_node = results
             .iter()
             .find(|one| one["metric"]["instance"] == node.to_string())?;
-        Some(of_node["value"][1].as_str().unwrap().to_owned())
+        Some(of_node["value"][1].as_str().unwrap().parse().unwrap())
+    }
+
+    /// Waits until the value of an expression is as wanted.
+    pub(crate) fn see(&self, expression: &str, node: SocketAddr, wanted: impl Fn(f64) -> bool) {
+        let mut last = None;
+        let waited = until(expression, || {
+            last = self.value(expression, node);
+            Ok(last.is_some_and(&wanted))
+        });
+        assert!(waited.is_ok(), "{expression} of {node} is {last:?}");
     }
 
     /// Names of everything that has been scraped.
@@ -98,6 +117,16 @@ impl Prometheus {
         let names = self.data("/api/v1/label/__name__/values");
         let names = names.as_array().unwrap().iter();
         names.map(|name| name.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Alerts that have fired so far, for whomever.
+    pub(crate) fn fired(&self) -> BTreeSet<String> {
+        let series = self.data("/api/v1/series?match[]=ALERTS");
+        let fired = series.as_array().unwrap().iter();
+        fired
+            .filter(|one| one["alertstate"] == "firing")
+            .map(|one| one["alertname"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// Alerts that fire, with who was scraped.
