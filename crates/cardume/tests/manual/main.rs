@@ -4,6 +4,8 @@
     reason = "a test ends where it fails, also in the functions it calls"
 )]
 
+mod topics;
+
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use cardume_testkit::{
@@ -12,8 +14,8 @@ use cardume_testkit::{
     patience,
 };
 
-const README: &str = include_str!("../../../README.md");
-const OPERATIONS: &str = include_str!("../../../docs/operations.md");
+const README: &str = include_str!("../../../../README.md");
+const OPERATIONS: &str = include_str!("../../../../docs/operations.md");
 
 /// What is said of a text that differs from run to run: ids and numbers have a kind, all else is itself.
 fn shape(text: &str) -> String {
@@ -115,7 +117,7 @@ fn the_commands_of_the_handbook_do_what_it_says() {
     let blocks = OPERATIONS.split("```console\n").skip(1);
     let blocks = blocks.filter_map(|block| block.split("```").next());
     let mut commands = 0;
-    // What others see is a session of two hosts, and what the system is told is not a command of ours.
+    // Sessions of two hosts are run elsewhere, and what the system is told is not a command of ours.
     for block in blocks.filter(|block| block.starts_with("$ cardume ") && !block.contains("config plan")) {
         let mut lines = block.lines().peekable();
         while let Some(line) = lines.next() {
