@@ -4,7 +4,7 @@ let
   cfg = config.services.cardume;
   toml = pkgs.formats.toml { };
   # Tables of which the daemon takes over every key while it runs; a test holds this to what the node does.
-  liveTables = [ "exchange" "fetch" "follow" "peer" "publish" "rates" "share" "topic" ];
+  liveTables = [ "exchange" "fetch" "follow" "peer" "publish" "rates" "share" "topic" "tunnel" ];
 in
 {
   options.services.cardume = {

@@ -26,11 +26,19 @@ pub enum Action {
     Circuit,
     /// Having this node keep an announcement or a value of the DHT.
     Record,
+    /// A service behind a tunnel.
+    Tunnel,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 4] = [Self::Fetch, Self::Reserve, Self::Circuit, Self::Record];
+    pub const ALL: [Self; 5] = [
+        Self::Fetch,
+        Self::Reserve,
+        Self::Circuit,
+        Self::Record,
+        Self::Tunnel,
+    ];
 
     /// What logs and metrics call it.
     pub const fn name(self) -> &'static str {
@@ -39,6 +47,7 @@ impl Action {
             Self::Reserve => "reserve",
             Self::Circuit => "circuit",
             Self::Record => "record",
+            Self::Tunnel => "tunnel",
         }
     }
 }

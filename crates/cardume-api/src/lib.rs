@@ -30,6 +30,7 @@ mod status;
 mod token;
 mod topic;
 mod traffic;
+mod tunnel;
 
 pub use self::{
     care::{
@@ -56,4 +57,5 @@ pub use self::{
     token::{IssuedToken, Login, NewSecret, NewToken, Scope, Token},
     topic::{Delivery, Published, Topic, TopicEvent, TopicMessage, TopicPeer},
     traffic::{NetTraffic, TrafficShare},
+    tunnel::{NewTunnel, Tunnel, TunnelProtocol, TunnelRole, TunnelState},
 };

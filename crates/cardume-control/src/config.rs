@@ -77,6 +77,8 @@ pub struct Handles {
     pub shares: cardume_share::Handle,
     /// Topics, or a closed handle.
     pub topics: cardume_topic::Handle,
+    /// Services behind peers, and for them.
+    pub tunnels: cardume_tunnel::Handle,
     /// Content on disk.
     pub store: cardume_store::Store,
     /// What configuration wants fetched.

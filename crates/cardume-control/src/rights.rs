@@ -46,7 +46,7 @@ impl Right {
 
     /// Whether each change that takes it is written down.
     pub(crate) const fn is_audited(self) -> bool {
-        matches!(self, Self::Operate | Self::Admin)
+        matches!(self, Self::Tunnels | Self::Operate | Self::Admin)
     }
 }
 
@@ -92,6 +92,7 @@ pub(crate) fn needed(method: &Method, path: &str) -> Need {
 const NOTHING: Need = Need::Nothing;
 const READ: Need = Need::Right(Right::Read);
 const CONTENT: Need = Need::Right(Right::Content);
+const TUNNELS: Need = Need::Right(Right::Tunnels);
 const OPERATE: Need = Need::Right(Right::Operate);
 const ADMIN: Need = Need::Right(Right::Admin);
 
@@ -169,6 +170,9 @@ pub(crate) const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/v1/topics/{topic}/messages", CONTENT),
     ("GET", "/v1/topics/{topic}/peers", READ),
     ("POST", "/v1/topics/{topic}/messages", CONTENT),
+    ("DELETE", "/v1/tunnels/{name}", TUNNELS),
+    ("GET", "/v1/tunnels", READ),
+    ("POST", "/v1/tunnels", TUNNELS),
     ("POST", "/v1/verify", CONTENT),
     ("GET", "/v1/version", READ),
 ];

@@ -17,4 +17,5 @@ pub(crate) struct Behaviour {
     pub(crate) kad: Toggle<cardume_kad::Behaviour>,
     pub(crate) gossipsub: Toggle<cardume_gossipsub::Behaviour>,
     pub(crate) transfer: cardume_transfer::Behaviour,
+    pub(crate) tunnel: cardume_tunnel::Behaviour,
 }

@@ -53,6 +53,8 @@ pub struct Config {
     pub fetch: BTreeMap<String, Fetch>,
     /// Topics, by name: what holds for them, and what their messages are handed to.
     pub topic: BTreeMap<String, cardume_topic::Config>,
+    /// Services of this host for peers, and of peers for this host, by name.
+    pub tunnel: BTreeMap<String, cardume_tunnel::Config>,
     /// Files and directories published under a channel whenever they change, by the channel's name.
     pub publish: BTreeMap<String, cardume_channel::Publish>,
     /// Places that are kept at the newest version of a channel, by name.
@@ -267,6 +269,7 @@ impl Config {
                 }
             }
         }
+        crate::tunnels::check(self, &names)?;
         if let Some(mistake) = self.rates.mistakes().into_iter().next() {
             return bad("rates", format!("{} {}", mistake.path.join("."), mistake.reason));
         }

@@ -29,6 +29,7 @@ mod swarm;
 mod tables;
 mod tasks;
 mod topics;
+mod tunnels;
 mod wanted;
 mod wiring;
 

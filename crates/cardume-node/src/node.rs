@@ -41,6 +41,7 @@ pub struct Node {
     pub(crate) kad_allow: List,
     pub(crate) connect: cardume_connect::Handle,
     pub(crate) membership: cardume_membership::Handle,
+    pub(crate) tunnels: cardume_tunnel::Handle,
     pub(crate) tables: Tables,
     pub(crate) database: Arc<Database>,
     pub(crate) exchange: cardume_exchange::Handle,
@@ -181,6 +182,7 @@ impl Node {
             exchange: exchange.clone(),
             shares: shares.clone(),
             topics: topics.clone(),
+            tunnels: wired.tunnels.clone(),
             store: home.store.clone(),
             wanted: wanted.clone(),
             channels: wired.channels.clone(),
@@ -229,6 +231,7 @@ impl Node {
         }
         tasks.spawn("web origins", wired.origin_server.run(work.clone()));
         tasks.spawn("topics", topic_server.run(work.clone()));
+        tasks.spawn("tunnels", wired.tunnel_server.run(work.clone()));
         tasks.spawn("shares", share_server.run(work.clone()));
         tasks.spawn(
             "fetches",
@@ -270,6 +273,7 @@ impl Node {
             shares,
             rates: wired.rates,
             membership: wired.membership,
+            tunnels: wired.tunnels,
             database: home.database,
             tables,
             running: tokio::sync::Mutex::new(config.clone()),

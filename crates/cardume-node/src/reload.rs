@@ -71,6 +71,7 @@ pub fn merged(running: &Config, new: &Config) -> Config {
         rates: new.rates,
         share: new.share,
         topic: new.topic,
+        tunnel: new.tunnel,
         gossipsub: cardume_gossipsub::Config {
             enabled: old.gossipsub.enabled,
             max_queue: old.gossipsub.max_queue,
@@ -114,6 +115,7 @@ impl Node {
         let topics = running.topic.keys().chain(config.topic.keys()).cloned().collect();
         let before = topics::subscribers(&running, &self.roll, &topics, &connected);
         self.roll.rename(names);
+        self.tunnels.configure(&config.tunnel);
         self.relay_allow.set(config.nat.relay_limits.allow.as_deref());
         self.kad_allow.set(config.kad.allow.as_deref());
         let now = topics::subscribers(&config, &self.roll, &topics, &connected);

@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use libp2p::{PeerId, identity::Keypair};
 use redb::Database;
 
-use crate::{Config, StartError, behaviour::Behaviour, identity, topics};
+use crate::{Config, StartError, behaviour::Behaviour, identity, topics, tunnels};
 
 /// The networking features of one node: the behaviour for the swarm, the handles for the rest of the node,
 /// and the servers that touch disk.
@@ -37,6 +37,8 @@ pub(crate) struct Wired {
     pub(crate) channel_server: cardume_channel::Server,
     pub(crate) transfer: cardume_transfer::Handle,
     pub(crate) transfer_server: cardume_transfer::Server,
+    pub(crate) tunnels: cardume_tunnel::Handle,
+    pub(crate) tunnel_server: cardume_tunnel::Server,
     pub(crate) origin: cardume_origin::Handle,
     pub(crate) origin_server: cardume_origin::Server,
     pub(crate) rates: rates::Handle,
@@ -107,6 +109,8 @@ pub(crate) fn wire(
         channels(config, database, home, kad.clone(), gossipsub.clone(), counts)?;
     let (rates, rates_server) = config.rates.build();
     let (transfer_behaviour, transfer, transfer_server) = config.transfer.build(network, rates.clone());
+    let (tunnel_behaviour, tunnels, tunnel_server) =
+        tunnels::build(config, roll.clone(), connect.clone(), kad.clone());
     let pacing = rates.clone();
     let pace: cardume_origin::Pace = Arc::new(move |bytes| {
         let rates = pacing.clone();
@@ -127,6 +131,7 @@ pub(crate) fn wire(
         kad: kad_behaviour.into(),
         gossipsub: gossipsub_behaviour.into(),
         transfer: transfer_behaviour,
+        tunnel: tunnel_behaviour,
     };
     Ok(Wired {
         roll,
@@ -150,6 +155,8 @@ pub(crate) fn wire(
         channel_server,
         transfer,
         transfer_server,
+        tunnels,
+        tunnel_server,
         origin,
         origin_server,
         rates,

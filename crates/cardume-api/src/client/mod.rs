@@ -10,6 +10,7 @@ mod log;
 mod rates;
 mod tokens;
 mod topics;
+mod tunnels;
 
 use std::{sync::Arc, time::Duration};
 

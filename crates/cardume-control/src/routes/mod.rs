@@ -27,6 +27,7 @@ mod topics;
 mod traced;
 mod traffic;
 mod tree;
+mod tunnels;
 mod uploads;
 
 use std::{
@@ -110,6 +111,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         channels::routes().into_openapi(),
         channels::slow_routes().into_openapi(),
         tokens::routes().into_openapi(),
+        tunnels::routes().into_openapi(),
     ];
     parts
         .into_iter()
@@ -175,6 +177,7 @@ fn api(parts: Arc<Parts>) -> Router {
         .merge(care::routes())
         .merge(channels::routes())
         .merge(tokens::routes())
+        .merge(tunnels::routes())
         .layer(from_fn(in_time));
     // These wait for peers, or for as many bytes as there are.
     let slow = OpenApiRouter::new()

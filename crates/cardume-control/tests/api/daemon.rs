@@ -97,6 +97,12 @@ impl Daemon {
             cardume_channel::Counts::default(),
         )
         .unwrap();
+        let (_, tunnels, _) = cardume_tunnel::build(
+            &BTreeMap::new(),
+            "test",
+            roll.clone(),
+            Arc::new(|_| Box::pin(async { Ok(()) })),
+        );
         let stop = CancellationToken::new();
         let node = NodeInfo {
             peer_id: local,
@@ -125,6 +131,7 @@ impl Daemon {
             exchange,
             shares: cardume_share::Handle::none(),
             topics: cardume_topic::Handle::closed(store.clone()),
+            tunnels,
             store: store.clone(),
             wanted: cardume_control::Wanted::default(),
             channels,

@@ -10,6 +10,7 @@ mod logins;
 mod metrics;
 mod operations;
 mod remote;
+mod tunnels;
 
 use std::collections::HashSet;
 

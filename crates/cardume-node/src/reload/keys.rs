@@ -176,6 +176,15 @@ pub(super) const KEYS: &[(&str, Applies)] = &[
     ("transfer.max_serving", Restart),
     ("transfer.max_serving_per_peer", Restart),
     ("transfer.request_timeout", Restart),
+    ("tunnel.*.allow", Live),
+    ("tunnel.*.idle_timeout", Live),
+    ("tunnel.*.listen", Live),
+    ("tunnel.*.max_connections", Live),
+    ("tunnel.*.peer", Live),
+    ("tunnel.*.protocol", Live),
+    ("tunnel.*.role", Live),
+    ("tunnel.*.service", Live),
+    ("tunnel.*.target", Live),
 ];
 
 /// Keys whose values are not shown: whoever knows the URL of a hook may often use it.

@@ -156,6 +156,11 @@ fn changed() -> Vec<(Value, &'static str, Applies)> {
             "topic.a.subscribers",
             Live,
         ),
+        (
+            json!({"tunnel": {"a": {"role": "expose", "target": "127.0.0.1:22", "allow": []}}}),
+            "tunnel.a.target",
+            Live,
+        ),
         (json!({"topic": {"a": {"history": 7}}}), "topic.a.history", Live),
         (
             json!({"metrics": {"listen": "127.0.0.1:1"}}),

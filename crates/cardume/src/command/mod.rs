@@ -20,6 +20,7 @@ mod share;
 mod token;
 mod topic;
 mod traffic;
+mod tunnel;
 mod upload;
 mod wait;
 
@@ -73,6 +74,9 @@ pub(crate) enum Command {
     /// Channels: signed names that point at content and move
     #[command(subcommand)]
     Channel(channel::Command),
+    /// Tunnels: services of this host for peers, and of peers for this host
+    #[command(subcommand)]
+    Tunnel(tunnel::Command),
     /// Tokens: who may use the control API over TCP
     #[command(subcommand)]
     Token(token::Command),
@@ -121,6 +125,7 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, out: &Out) ->
         Command::Kad(command) => in_runtime(kad::run(reach, command)),
         Command::Topic(command) => in_runtime(topic::run(reach, command)),
         Command::Channel(command) => in_runtime(channel::run(reach, command)),
+        Command::Tunnel(command) => in_runtime(tunnel::run(reach, command)),
         Command::Token(command) => in_runtime(token::run(reach, command)),
         Command::Config(configuration::Command::Plan { exit_code }) => {
             in_runtime(configuration::plan(reach, exit_code))

@@ -2,6 +2,7 @@
 mod control;
 mod topics;
 mod trace;
+mod tunnels;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,6 +35,7 @@ pub(super) fn whole(config: &Config) -> Vec<Problem> {
     rates(config, &mut found);
     nat(config, &mut found);
     topics::check(config, &mut found);
+    tunnels::check(config, &mut found);
     shares(config, &mut found);
     allows(config, &mut found);
     channels::check(config, &mut found);

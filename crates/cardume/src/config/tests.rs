@@ -443,6 +443,8 @@ fn the_example_is_the_default_both_as_it_is_and_with_every_key_taken_in() {
     ] {
         assert_eq!(named, 1);
     }
+    assert_eq!(config.tunnel.len(), 2, "one of each role");
+    config.tunnel.clear();
     config.share.clear();
     config.fetch.clear();
     config.topic.clear();
@@ -479,14 +481,16 @@ fn every_key_of_the_schema_is_in_the_example() {
             missing.insert(section.clone());
             continue;
         };
-        let table = match value.get("additionalProperties") {
-            Some(_) => example
-                .get(section)
-                .and_then(|named| named.as_table()?.values().next()),
-            None => example.get(section),
+        let table = example.get(section).and_then(toml::Value::as_table);
+        let tables: Vec<_> = match value.get("additionalProperties") {
+            Some(_) => table
+                .into_iter()
+                .flat_map(|named| named.values().filter_map(toml::Value::as_table))
+                .collect(),
+            None => table.into_iter().collect(),
         };
         for key in keys.keys() {
-            if table.and_then(|table| table.get(key)).is_none() {
+            if !tables.iter().any(|table| table.contains_key(key)) {
                 missing.insert(format!("{section}.{key}"));
             }
         }

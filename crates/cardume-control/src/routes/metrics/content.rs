@@ -183,3 +183,55 @@ pub(super) fn topics(
             );
     }
 }
+
+/// Tunnels, and what passes through them.
+pub(super) fn tunnels(text: &mut Exposition, tunnels: &[cardume_tunnel::Status]) {
+    use cardume_tunnel::{Role, State};
+    let family = text.family(
+        "tunnels",
+        "gauge",
+        "Tunnels, by which end the node is, and whether they can be used.",
+    );
+    for role in [Role::Expose, Role::Forward] {
+        for state in ["ready", "failed"] {
+            let is_so = |tunnel: &&cardume_tunnel::Status| {
+                let failed = matches!(tunnel.state, State::Failed(_));
+                tunnel.config.role == role && failed == (state == "failed")
+            };
+            let count = tunnels.iter().filter(is_so).count();
+            family.sample(&[("role", role.name()), ("state", state)], count as u64);
+        }
+    }
+    let family = text.family(
+        "tunnel_connections",
+        "gauge",
+        "Connections that are open through a tunnel, or with UDP senders that are known.",
+    );
+    for tunnel in tunnels {
+        family.sample(&[("tunnel", &tunnel.name)], tunnel.connections as u64);
+    }
+    let family = text.family(
+        "tunnel_connections_total",
+        "counter",
+        "Connections through a tunnel, by whether they were opened.",
+    );
+    for tunnel in tunnels {
+        for (fate, count) in [("opened", tunnel.opened), ("failed", tunnel.failed)] {
+            family.sample(&[("tunnel", &tunnel.name), ("fate", fate)], count);
+        }
+    }
+    let family = text.family("tunnel_bytes_total", "counter", "Bytes through a tunnel.");
+    for tunnel in tunnels {
+        for (direction, bytes) in [("received", tunnel.received), ("sent", tunnel.sent)] {
+            family.sample(&[("tunnel", &tunnel.name), ("direction", direction)], bytes);
+        }
+    }
+    let family = text.family(
+        "tunnel_lost_total",
+        "counter",
+        "Datagrams that waited too long to go through a tunnel.",
+    );
+    for tunnel in tunnels {
+        family.sample(&[("tunnel", &tunnel.name)], tunnel.lost);
+    }
+}

@@ -59,6 +59,7 @@ impl Parts {
         content::wanted(&mut text, &status.fetches, &status.shares);
         content::channels(&mut text, &status.follows, &handles.channels.counts());
         content::topics(&mut text, &handles.topics, topics.as_deref());
+        content::tunnels(&mut text, &handles.tunnels.list());
         network::peers(&mut text, status.peers, peers.as_deref());
         network::bytes(&mut text, &handles.transfer, &handles.traffic);
         network::requests(&mut text, handles.exchange.load());
