@@ -1,6 +1,7 @@
-//! What a host may have too little of, or wrong: memory, and the time.
+//! What a host may have too little of, or wrong: memory, the time, and ports.
 use std::{
     fs,
+    net::TcpListener,
     process::{Child, Command, Stdio},
 };
 
@@ -8,6 +9,8 @@ use cardume_testkit::{files::random_file, patience};
 
 use super::{Place, Prometheus, Takes, text};
 
+/// A peer that there is not.
+const NOBODY: &str = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
 /// Who reads and never goes on: for each, the node holds some pieces of 1 MiB that have been read ahead.
 const READERS: usize = 24;
 
@@ -36,6 +39,20 @@ pub(crate) fn memory_is_near_its_ceiling(prometheus: &Prometheus, place: Place) 
         reader.kill().unwrap();
         reader.wait().unwrap();
     }
+    Ok(())
+}
+
+/// Another program listens where a tunnel is to; then it goes away.
+pub(crate) fn port_of_a_tunnel_is_taken(prometheus: &Prometheus, place: Place) -> Result<(), Takes> {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = format!(
+        "[tunnel.web]\nrole = \"forward\"\nlisten = \"{}\"\npeer = {NOBODY:?}\n",
+        other.local_addr().unwrap()
+    );
+    let _node = place.home(&config).start().unwrap();
+    prometheus.fire(place.scraped, &["CardumeTunnelFailed"]);
+    drop(other);
+    prometheus.stop(place.scraped, &["CardumeTunnelFailed"]);
     Ok(())
 }
 

@@ -66,7 +66,7 @@ struct Cause {
     run: fn(&Prometheus, Place) -> Result<(), Takes>,
 }
 
-const CAUSES: [Cause; 5] = [
+const CAUSES: [Cause; 6] = [
     Cause {
         alerts: &["CardumeDiskLow", "CardumeStoreReadOnly"],
         run: disk::runs_full_and_fails,
@@ -78,6 +78,10 @@ const CAUSES: [Cause; 5] = [
     Cause {
         alerts: &["CardumeClockWrong"],
         run: host::clock_is_wrong,
+    },
+    Cause {
+        alerts: &["CardumeTunnelFailed"],
+        run: host::port_of_a_tunnel_is_taken,
     },
     Cause {
         alerts: &["CardumeCertificateExpires"],
