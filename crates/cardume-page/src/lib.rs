@@ -15,11 +15,12 @@ mod peers;
 mod picture;
 mod text;
 mod topics;
+mod tunnels;
 mod work;
 
 use std::collections::BTreeMap;
 
-use cardume_api::{Diagnosis, File, Operation, Peer, Status, Topic};
+use cardume_api::{Diagnosis, File, Operation, Peer, Status, Topic, Tunnel};
 use cardume_content::Cid;
 use maud::{DOCTYPE, Markup, html};
 
@@ -49,6 +50,8 @@ pub struct View {
     pub files: Vec<File>,
     /// Topics that the node or a peer is subscribed to.
     pub topics: Vec<Topic>,
+    /// Services of this host for peers, and of peers for this host.
+    pub tunnels: Vec<Tunnel>,
     /// What the node calls content that it has or gets.
     pub names: BTreeMap<Cid, String>,
     /// What goes between the node and its peers, the fastest first.
@@ -176,6 +179,7 @@ fn sections(view: &View) -> Markup {
         (peers::section(&view.peers))
         (files::section(&view.files))
         (topics::section(&view.topics, &view.status.follows))
+        (tunnels::section(&view.tunnels))
         @if view.may_operate { (doctor::section(view.diagnosis.as_ref())) }
     }
 }

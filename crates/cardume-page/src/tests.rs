@@ -41,6 +41,7 @@ fn view() -> View {
         operations: vec![],
         files: vec![],
         topics: vec![],
+        tunnels: vec![],
         names: BTreeMap::new(),
         diagnosis: None,
         may_change: true,
@@ -132,4 +133,41 @@ fn who_serves_what_is_a_picture_and_words() {
     );
     view.flows.clear();
     assert!(live(&view).contains("just now") && !live(&view).contains("class=\"flows\""));
+}
+
+#[test]
+fn tunnels_are_shown_where_there_are_any() {
+    let mut view = view();
+    assert!(!page(&view).contains("Tunnels"));
+    let tunnel = |more: serde_json::Value| -> Tunnel {
+        let mut value = serde_json::json!({
+            "name": "web", "role": "forward", "protocol": "tcp", "configured": true, "state": "ready",
+            "connections": 3, "opened": 7, "failed": 1, "received": 2048, "sent": 1, "lost": 0,
+        });
+        value
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        serde_json::from_value(value).unwrap()
+    };
+    view.tunnels = vec![
+        tunnel(
+            serde_json::json!({"listen": "127.0.0.1:8080", "peer": "nas", "service": "wiki", "state": "failed",
+            "problem": "in <i>use</i>"}),
+        ),
+        tunnel(
+            serde_json::json!({"name": "ssh", "role": "expose", "target": "127.0.0.1:22", "allow": ["nas", "group:x"]}),
+        ),
+    ];
+    let page = page(&view);
+    for text in [
+        "127.0.0.1:8080 (does not listen)",
+        "wiki of nas",
+        "web: in &lt;i&gt;use",
+        "127.0.0.1:22",
+        "for nas, group:x",
+        "2.0 KiB",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
 }

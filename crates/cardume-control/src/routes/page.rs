@@ -108,6 +108,7 @@ impl Parts {
             operations: self.operations.list(),
             files,
             topics: topics.unwrap_or_default(),
+            tunnels: super::tunnels::all(&self.handles.tunnels),
             diagnosis: diagnosis.map(|(found, ago)| (found, ago.as_secs())),
             may_change: caller.check(Right::Content).is_ok(),
             may_operate,

@@ -25,7 +25,12 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
     responses((status = 200, body = Vec<Tunnel>))
 )]
 async fn list(State(state): State<Shared>) -> Json<Vec<Tunnel>> {
-    Json(state.handles.tunnels.list().into_iter().map(told).collect())
+    Json(all(&state.handles.tunnels))
+}
+
+/// Every tunnel as it is told.
+pub(super) fn all(tunnels: &cardume_tunnel::Handle) -> Vec<Tunnel> {
+    tunnels.list().into_iter().map(told).collect()
 }
 
 /// Opens a tunnel, until it is closed or the daemon stops. Unix sockets are for admins: the node may open more of them than
