@@ -31,6 +31,15 @@ pub(crate) struct Job {
     pub(crate) span: Span,
 }
 
+impl Job {
+    /// Has whoever asked hear that `running` reads are as many as there may be.
+    pub(crate) fn refuse(self, running: usize) {
+        let reason = format!("{running} files are being read already (exchange.max_reads); try again later");
+        // Nobody may wait for it any more.
+        let _ = self.begun.send(Err(FetchError::Limit(reason)));
+    }
+}
+
 /// Runs a read until its last byte is handed over or the reader has gone.
 pub(crate) async fn run(
     job: Job,

@@ -52,6 +52,7 @@ pub(super) struct Sessions {
 impl Sessions {
     pub(super) async fn run(self, mut commands: mpsc::Receiver<Command>, syncs: mpsc::Sender<SyncReply>) {
         let mut fetches: FuturesUnordered<Session> = FuturesUnordered::new();
+        let mut reads: FuturesUnordered<Session> = FuturesUnordered::new();
         let mut others: FuturesUnordered<Session> = FuturesUnordered::new();
         let mut queue: VecDeque<Box<FetchJob>> = self.resume().await.into();
         let mut coming: FuturesUnordered<BoxFuture<'static, Box<FetchJob>>> = FuturesUnordered::new();
@@ -63,20 +64,30 @@ impl Sessions {
                 fetches.push(self.fetch(job));
             }
             tokio::select! {
-                command = commands.recv(), if others.len() < MAX_RESOLVING + config.max_reads => match command {
+                command = commands.recv(), if others.len() < MAX_RESOLVING => match command {
                     Some(Command::Fetch(job)) => coming.push(self.write_down(job)),
-                    Some(Command::Read { cid, peers, job }) => others.push(self.read(cid, &peers, job)),
+                    Some(Command::Read { job, .. }) if reads.len() >= config.max_reads.max(1) => {
+                        job.refuse(reads.len());
+                    }
+                    Some(Command::Read { cid, peers, job }) => reads.push(self.read(cid, &peers, job)),
                     Some(Command::Resolve(job)) => others.push(self.resolve(job)),
                     Some(Command::Repair(job)) => others.push(self.repair(*job)),
                     Some(Command::Sync(done)) => {
                         // Fails only when the store has ended.
                         let _ = syncs.send(done).await;
                     }
-                    None if fetches.is_empty() && others.is_empty() && coming.is_empty() => return,
+                    None if fetches.is_empty()
+                        && reads.is_empty()
+                        && others.is_empty()
+                        && coming.is_empty() =>
+                    {
+                        return;
+                    }
                     None => {}
                 },
                 Some(job) = coming.next() => queue.push_back(job),
                 Some(()) = fetches.next() => {}
+                Some(()) = reads.next() => {}
                 Some(()) = others.next() => {}
                 // There may be room for one that waits.
                 Ok(()) = changed.changed() => {}

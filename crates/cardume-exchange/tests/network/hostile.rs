@@ -27,7 +27,7 @@ pub(crate) fn honest(bytes: &[u8], request: &Request) -> Response {
     }
 }
 
-fn encode(bytes: &[u8], range: std::ops::Range<u64>) -> Bytes {
+pub(crate) fn encode(bytes: &[u8], range: std::ops::Range<u64>) -> Bytes {
     let (hash, parents) = tree::of(bytes);
     let read = |from: &[u8], at: u64, buffer: &mut [u8]| {
         buffer.copy_from_slice(&from[at as usize..at as usize + buffer.len()]);
@@ -46,7 +46,7 @@ fn encode(bytes: &[u8], range: std::ops::Range<u64>) -> Bytes {
     out.into()
 }
 
-fn flip(response: Response) -> Response {
+pub(crate) fn flip(response: Response) -> Response {
     match response {
         Response::Slices { size, slices } => {
             let spoil = |slice: Bytes| {

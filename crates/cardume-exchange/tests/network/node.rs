@@ -35,16 +35,16 @@ struct Behaviour {
 }
 
 /// The network side of a node.
-struct Limb {
-    peer: PeerId,
-    address: Multiaddr,
-    connect: connect::Handle,
-    transfer: transfer::Handle,
-    inbound: transfer::Server,
-    swarm: JoinHandle<()>,
+pub(crate) struct Limb {
+    pub(crate) peer: PeerId,
+    pub(crate) address: Multiaddr,
+    pub(crate) connect: connect::Handle,
+    pub(crate) transfer: transfer::Handle,
+    pub(crate) inbound: transfer::Server,
+    pub(crate) swarm: JoinHandle<()>,
 }
 
-async fn limb() -> Limb {
+pub(crate) async fn limb() -> Limb {
     let mut parts = None;
     let mut swarm: Swarm<Behaviour> = Swarm::new_ephemeral_tokio(|key| {
         let book = PathBuf::from("/nonexistent/peers");
@@ -124,15 +124,23 @@ pub(crate) async fn node_with_store(config: Config, store: cardume_store::Config
 /// A node that trusts a web server, and asks it soon.
 pub(crate) async fn node_near(web: &Web) -> Node {
     let origin = cardume_origin::Config {
-        ca_file: Some(web.authority().to_owned()),
         patience: cardume_units::Duration::from_millis(300),
         stall_timeout: cardume_units::Duration::from_millis(500),
         ..Default::default()
     };
+    node_near_as(web, origin, config()).await
+}
+
+/// A node that trusts a web server.
+pub(crate) async fn node_near_as(web: &Web, origin: cardume_origin::Config, config: Config) -> Node {
+    let origin = cardume_origin::Config {
+        ca_file: Some(web.authority().to_owned()),
+        ..origin
+    };
     let pace = Arc::new(|_| async {}.boxed());
     let (handle, server) = origin.build("cardume/test".into(), pace).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let mut node = node_of(dir.path(), config(), &Default::default(), handle).await;
+    let mut node = node_of(dir.path(), config, &Default::default(), handle).await;
     tokio::spawn(server.run(node.stop.clone()));
     node._temporary = Some(dir);
     node
