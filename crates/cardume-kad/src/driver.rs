@@ -31,6 +31,10 @@ use crate::{
 /// How often what has expired is forgotten.
 const SWEEP: Duration = Duration::from_secs(30);
 
+/// How often lookups under way are looked at: libp2p notices that the time of one is over only when it is polled, and on a
+/// quiet node nothing else may happen for long.
+const GLANCE: Duration = Duration::from_secs(1);
+
 /// How many sweeps apart the buckets are refreshed: every 5 minutes. The inner behaviour does it on its
 /// own soon after a peer has entered a small table.
 const BOOTSTRAP: u32 = 10;
@@ -46,6 +50,8 @@ pub struct Kad {
     /// Made when first polled: only then is there surely a runtime.
     sweep: Option<Pin<Box<Sleep>>>,
     sweeps: u32,
+    /// There while lookups are under way.
+    glance: Option<Pin<Box<Sleep>>>,
 }
 
 impl Kad {
@@ -71,6 +77,7 @@ impl Kad {
             sweep: None,
             // The first sweep refreshes the buckets of an earlier run.
             sweeps: BOOTSTRAP - 1,
+            glance: None,
         }
     }
 
@@ -201,6 +208,18 @@ impl Kad {
         }
         Poll::Ready(())
     }
+
+    /// Has the inner behaviour polled now and then while lookups are under way.
+    fn poll_glance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.lookups.running() + self.announcements.in_flight() == 0 {
+            self.glance = None;
+            return Poll::Pending;
+        }
+        let timer = self.glance.get_or_insert_with(|| Box::pin(sleep(GLANCE)));
+        std::task::ready!(timer.as_mut().poll(cx));
+        self.glance = None;
+        Poll::Ready(())
+    }
 }
 
 /// Where the hand of the announcements is now: the wall clock says it, so that a restart changes nothing,
@@ -274,7 +293,8 @@ impl Driver for Kad {
         let lookups = self.lookups.poll(dht, &self.routing, cx);
         let announcements = self.announcements.poll(dht, cx);
         let sweep = self.poll_sweep(dht, cx);
-        if lookups.is_ready() || announcements.is_ready() || sweep.is_ready() {
+        let glance = self.poll_glance(cx);
+        if [lookups, announcements, sweep, glance].iter().any(Poll::is_ready) {
             Poll::Ready(())
         } else {
             Poll::Pending

@@ -1,6 +1,8 @@
 //! Whole DHTs in memory: real behaviours, real connections, no ports.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bounds;
+
 use std::{future::Future, sync::Arc, time::Duration};
 
 use cardume_access::{Action, List, Roll};
