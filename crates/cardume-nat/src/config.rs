@@ -211,8 +211,13 @@ impl RelayLimits {
             max_reservations_per_peer: 4,
             reservation_duration: self.reservation_time.get(),
             reservation_rate_limiters: Vec::new(),
-            max_circuits: self.circuits,
-            max_circuits_per_peer: self.circuits_per_peer,
+            // libp2p lets a peer have one more than it is told, so none at all for any peer has to be none for all.
+            max_circuits: if self.circuits_per_peer == 0 {
+                0
+            } else {
+                self.circuits
+            },
+            max_circuits_per_peer: self.circuits_per_peer.saturating_sub(1),
             max_circuit_duration: self.circuit_time.get(),
             max_circuit_bytes: self.circuit_bytes.get(),
             circuit_src_rate_limiters: Vec::new(),
