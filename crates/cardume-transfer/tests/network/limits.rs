@@ -4,6 +4,7 @@ use std::time::Duration;
 use cardume_transfer::{Config, Item, Request, RequestError, Response, message::MAX_PAYLOAD};
 use futures::{FutureExt as _, StreamExt as _, future::join_all, stream::FuturesUnordered};
 use libp2p_identity::PeerId;
+use libp2p_swarm_test::SwarmExt as _;
 
 use crate::node::{Node, cid, get, pair, slice, within};
 
@@ -275,4 +276,27 @@ async fn the_largest_answer_arrives_and_a_larger_one_is_not_sent() {
             ),
         }
     }
+}
+
+#[tokio::test]
+async fn requests_of_all_peers_beyond_what_is_served_are_answered_busy_at_once() {
+    let serving = Config {
+        max_serving: 1,
+        ..Config::default()
+    };
+    let (mut a, mut b) = (
+        Node::new(Config::default(), "test").await,
+        Node::new(Config::default(), "test").await,
+    );
+    let mut giver = Node::new(serving, "test").await;
+    a.swarm.connect(&mut giver.swarm).await;
+    b.swarm.connect(&mut giver.swarm).await;
+    let peer = giver.peer();
+    let ((a, _a), (b, _b)) = (a.run(), b.run());
+    let (_giver, mut server) = giver.run();
+    let served = tokio::spawn(async move { a.request(peer, get(1)).await });
+    let _unanswered = within(server.next()).await.unwrap();
+    let answer = within(b.request(peer, get(2))).await.unwrap();
+    assert!(matches!(answer, Response::Busy { .. }), "{answer:?}");
+    assert!(!served.is_finished(), "the first is being served");
 }

@@ -4,6 +4,8 @@ mod hostile;
 mod limits;
 mod node;
 mod pace;
+mod places;
+mod rates;
 
 use std::time::Duration;
 

@@ -1,11 +1,15 @@
 //! A node with nothing but the transfer protocol.
 use std::{iter, time::Duration};
 
+use cardume_access::rates::Class;
 use cardume_content::{Cid, Hash};
 use cardume_transfer::{Behaviour, Config, Handle, Request, Response, Server, rates};
 use libp2p_identity::PeerId;
 use libp2p_swarm::Swarm;
 use libp2p_swarm_test::SwarmExt as _;
+use multiaddr::Multiaddr;
+
+use crate::places;
 
 pub(crate) struct Node {
     pub(crate) swarm: Swarm<Behaviour>,
@@ -14,6 +18,18 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// A node whose connections seem to go as far as `class` says, and where it listens.
+    pub(crate) async fn at(class: Class, rates: rates::Handle) -> (Self, Multiaddr) {
+        let (behaviour, handle, server) = Config::default().build("test", rates);
+        let (swarm, address) = places::listening(class, behaviour).await;
+        let node = Self {
+            swarm,
+            handle,
+            server,
+        };
+        (node, address)
+    }
+
     pub(crate) async fn new(config: Config, network: &str) -> Self {
         Self::with_rates(config, network, rates::Handle::unlimited()).await
     }

@@ -34,14 +34,14 @@ async fn node(rates: Rates) -> (Node, rates::Handle) {
     (node, handle)
 }
 
-fn piece(seed: u8) -> Request {
+pub(crate) fn piece(seed: u8) -> Request {
     Request::Get {
         cid: cid(seed),
         ranges: std::iter::once(0..PIECE).collect(),
     }
 }
 
-fn answer(request: &Request) -> Response {
+pub(crate) fn answer(request: &Request) -> Response {
     match request {
         Request::Get { .. } => Response::Slices {
             size: PIECE,
@@ -52,7 +52,7 @@ fn answer(request: &Request) -> Response {
 }
 
 /// Asks for pieces, some at once; how long it took, in seconds.
-async fn fetch(handle: &Handle, peer: PeerId, pieces: u8, at_once: usize) -> f64 {
+pub(crate) async fn fetch(handle: &Handle, peer: PeerId, pieces: u8, at_once: usize) -> f64 {
     let began = Instant::now();
     let requests = stream::iter((0..pieces).map(|seed| handle.request(peer, piece(seed))));
     let answers: Vec<_> = requests.buffer_unordered(at_once).collect().await;
@@ -61,7 +61,7 @@ async fn fetch(handle: &Handle, peer: PeerId, pieces: u8, at_once: usize) -> f64
 }
 
 #[track_caller]
-fn assert_close(seconds: f64, expected: f64) {
+pub(crate) fn assert_close(seconds: f64, expected: f64) {
     assert!(
         (seconds - expected).abs() <= expected * 0.05,
         "{seconds} s is not {expected} s ± 5 %"
