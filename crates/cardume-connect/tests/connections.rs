@@ -272,6 +272,45 @@ async fn a_limit_refuses_strangers_but_not_peers_that_are_named() {
 }
 
 #[tokio::test]
+async fn a_dial_beyond_a_bound_is_refused_for_its_reason() {
+    let stranger = plain().await;
+    let limited = Config {
+        max_pending_outbound: 0,
+        ..Config::default()
+    };
+    let short = Config {
+        memory_ceiling: cardume_units::Size::kib(1),
+        ..Config::default()
+    };
+    for (reason, config) in [("limit", limited), ("memory", short)] {
+        let ours = node(config, BTreeMap::new(), nowhere()).await;
+        let error = ours.handle.dial(stranger.address.clone()).await.unwrap_err();
+        assert!(
+            matches!(&error, ConnectError::Denied(text) if text.contains(reason)),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn one_peer_has_as_many_connections_as_it_may() {
+    for max_per_peer in [1, 2] {
+        let theirs = plain().await;
+        let config = Config {
+            max_per_peer,
+            ..Config::default()
+        };
+        let ours = node(config, BTreeMap::new(), nowhere()).await;
+        // An address that does not say who is there is dialled whoever is connected.
+        for _ in 0..3 {
+            ours.handle.dial(theirs.address.clone()).await.unwrap();
+        }
+        let peers = ours.handle.peers().await.unwrap();
+        assert_eq!(peers[0].connections, max_per_peer);
+    }
+}
+
+#[tokio::test]
 async fn a_kept_peer_is_dialled_at_the_start_and_again_when_lost() {
     let friend = plain().await;
     let mut events = friend.handle.events();

@@ -219,3 +219,47 @@ async fn a_host_that_a_peer_names_counts_only_when_it_is_allowed() {
     let body = allowed.handle.read(address, 0..10, Named::ByPeer).await.unwrap();
     assert_eq!(all(body).await.unwrap(), content(10));
 }
+
+#[tokio::test]
+async fn requests_at_once_are_as_many_as_may_be_to_one_host_and_to_all() {
+    let bounds: [fn(&mut Config); 2] = [
+        |config| config.max_requests_per_host = 2,
+        |config| config.max_requests = 2,
+    ];
+    for bound in bounds {
+        let web = Web::start().unwrap();
+        web.put("/x", content(300_000));
+        web.behave(Manner::Slow(1_500_000));
+        let mut config = config(&web);
+        bound(&mut config);
+        let (client, url) = (client(&config), web.url("/x"));
+        let reads = (0..6).map(|_| async { all(client.read(&url, 0..300_000).await?).await });
+        for read in futures::future::join_all(reads).await {
+            assert_eq!(read.unwrap().len(), 300_000);
+        }
+        assert_eq!(web.most_at_once(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_says_nothing_is_given_up_when_the_time_to_connect_is_over() {
+    // Connections are made, and nobody takes them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/x", silent.local_addr().unwrap());
+    let connecting = |connect_timeout: Duration| {
+        client(&Config {
+            connect_timeout: connect_timeout.into(),
+            ..Config::default()
+        })
+    };
+    let (late, soon) = (
+        connecting(Duration::from_secs(3600)),
+        connecting(Duration::from_millis(200)),
+    );
+    let error = tokio::select! {
+        biased;
+        read = late.read(&url, 0..10) => panic!("it has time left: {:?}", read.map(drop)),
+        read = soon.read(&url, 0..10) => read.unwrap_err(),
+    };
+    assert!(error.is_passing(), "{error}");
+}

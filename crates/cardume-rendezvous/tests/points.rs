@@ -225,3 +225,79 @@ async fn peers_meet_at_a_point_of_the_stock_implementation() {
     let mut late = node(at(&address, id)).await;
     late.meets(early.id).await;
 }
+
+#[tokio::test]
+async fn who_registers_later_is_found_in_the_next_round() {
+    let point = node(server()).await;
+    let early = node(at(&point.address, point.id)).await;
+    early
+        .stands(|point| point.state == PointState::Registered && point.found == 1)
+        .await;
+    // Somebody who dials nobody, so that only asking again finds it. The usual interval is longer than this test.
+    let (mut late, _) = stock_peer(stock::client::Behaviour::new).await;
+    late.dial_and_wait(point.address.clone()).await;
+    let home = namespace("cardume/test");
+    late.behaviour_mut().register(home, point.id, Some(7200)).unwrap();
+    said(&mut late).await;
+    tokio::spawn(late.loop_on_next());
+    early.stands(|point| point.found == 2).await;
+}
+
+#[tokio::test]
+async fn a_registration_lasts_as_long_as_its_node_asks_for() {
+    let point = node(server()).await;
+    let short = node(Config {
+        ttl: cardume_units::Duration::from_secs(600),
+        ..at(&point.address, point.id)
+    })
+    .await;
+    short.stands(|point| point.state == PointState::Registered).await;
+    let (mut theirs, _) = stock_peer(stock::client::Behaviour::new).await;
+    theirs.dial_and_wait(point.address.clone()).await;
+    theirs.behaviour_mut().discover(None, None, None, point.id);
+    let stock::client::Event::Discovered { registrations, .. } = said(&mut theirs).await else {
+        panic!("it is found")
+    };
+    let [one] = registrations.as_slice() else {
+        panic!("one is found: {registrations:?}")
+    };
+    assert!((1..=600).contains(&one.ttl), "{}", one.ttl);
+}
+
+#[tokio::test]
+async fn of_those_found_no_more_are_dialled_than_may_be() {
+    let point = node(server()).await;
+    let calm = |max_connections| Config {
+        max_connections,
+        ..at(&point.address, point.id)
+    };
+    let mut found = Vec::new();
+    for _ in 0..3 {
+        let node = node(calm(0)).await;
+        node.stands(|point| point.state == PointState::Registered).await;
+        found.push(node);
+    }
+    let connections = async |mut node: Node, wanted: usize| {
+        let mut peers = std::collections::BTreeSet::new();
+        while peers.len() < wanted {
+            let connected = timeout(GUARD, node.connected.recv()).await;
+            peers.insert(connected.expect("they meet").unwrap());
+        }
+        (node, peers)
+    };
+    // The point, and all whom it names.
+    connections(node(calm(3)).await, 4).await;
+    let (mut one, mut peers) = connections(node(calm(1)).await, 2).await;
+    // Rounds go on, with dials for whoever has room; so many of them that the others would have been reached.
+    for _ in 0..2 {
+        let late = node(calm(0)).await;
+        late.stands(|point| point.state == PointState::Registered).await;
+        found.push(late);
+        let all = found.len();
+        one.stands(|point| point.found >= all).await;
+    }
+    while let Ok(peer) = one.connected.try_recv() {
+        peers.insert(peer);
+    }
+    assert_eq!(peers.len(), 2, "{peers:?}");
+}

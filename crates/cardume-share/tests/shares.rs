@@ -519,3 +519,51 @@ async fn what_is_wanted_can_change_while_the_rest_goes_on() {
     assert_eq!(root.allow, Some(vec!["nas".into()]));
     running.end().await;
 }
+
+/// Changes one of two shares, and then the other; the id of the first when the second has been shared anew.
+async fn changed_before(stand: &Stand, first: Config, second: Config) -> (Option<Cid>, Option<Cid>) {
+    stand.write("one/film", b"one");
+    stand.write("two/film", b"two");
+    let running = stand.run_all(BTreeMap::from([
+        ("one".to_owned(), first),
+        ("two".to_owned(), second),
+    ]));
+    let mut states = running.handle.follow();
+    let shared = states.wait_for(|states| states.values().all(|state| state.phase == Phase::Shared));
+    let before = timeout(GUARD, shared)
+        .await
+        .expect("both are shared")
+        .unwrap()
+        .clone();
+    stand.write("one/more", b"more of one");
+    stand.write("two/more", b"more of two");
+    let changed = states
+        .wait_for(|states| states["two"].phase == Phase::Shared && states["two"].cid != before["two"].cid);
+    let after = timeout(GUARD, changed).await.expect("it is found").unwrap()["one"].cid;
+    running.end().await;
+    (before["one"].cid, after)
+}
+
+#[tokio::test]
+async fn a_change_is_shared_when_it_has_rested_for_as_long_as_is_configured() {
+    let stand = Stand::new();
+    let config = |name: &str, settle: Duration| Config {
+        settle: settle.into(),
+        ..Config::new(stand.path(name))
+    };
+    let (slow, fast) = (config("one", Duration::from_secs(3600)), config("two", SETTLE));
+    let (before, after) = changed_before(&stand, slow, fast).await;
+    assert_eq!(before, after, "it has not rested for so long");
+}
+
+#[tokio::test]
+async fn a_share_that_is_not_watched_is_not_told_of_changes() {
+    let stand = Stand::new();
+    let config = |name: &str, watch: bool| Config {
+        watch,
+        settle: SETTLE.into(),
+        ..Config::new(stand.path(name))
+    };
+    let (before, after) = changed_before(&stand, config("one", false), config("two", true)).await;
+    assert_eq!(before, after, "nobody has looked");
+}

@@ -1,6 +1,7 @@
 //! Whole meshes in memory: real behaviours, real connections, no ports.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bounds;
 mod history;
 mod hostile;
 mod peers;
