@@ -154,6 +154,24 @@ fn what_waits_is_sent_when_the_daemon_stops() -> anyhow::Result<()> {
 }
 
 #[test]
+fn as_much_is_sent_as_is_configured() -> anyhow::Result<()> {
+    let told = |sample: &str| -> anyhow::Result<bool> {
+        let collector = Collector::begin()?;
+        let endpoint = format!("trace.endpoint=\"http://{}/v1/traces\"", collector.address);
+        let home = Home::new(PROGRAM)?
+            .set(endpoint)
+            .set(format!("trace.sample={sample}"));
+        let daemon = home.start()?;
+        daemon.json(["status"])?;
+        // What waits is sent when it stops.
+        ensure!(daemon.stop()?.1.success());
+        Ok(collector.any(|_| true))
+    };
+    ensure!(told("1.0")? && !told("0.0")?);
+    Ok(())
+}
+
+#[test]
 fn a_collector_that_is_away_or_silent_harms_nothing() -> anyhow::Result<()> {
     // Nobody listens where somebody did.
     let away = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;

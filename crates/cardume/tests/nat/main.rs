@@ -160,6 +160,21 @@ fn between_symmetric_routers_little_goes_through_the_relay_and_much_only_if_conf
     Ok(())
 }
 
+#[test]
+fn without_hole_punching_there_is_no_way_around_a_relay() -> anyhow::Result<()> {
+    if !internet::available() {
+        return Ok(());
+    }
+    let settings = ["nat.hole_punching=false", "exchange.direct_timeout=\"5s\""];
+    let apart = Apart::new(Nat::EndpointIndependent, &settings)?;
+    let film = apart.share("film", 3 << 20)?;
+    let refused = apart.taker.run(["get", &film])?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(refused.status.code() == Some(9), "{}: {said}", refused.status);
+    ensure!(apart.connection()?["path"] == "relayed", "there is another way");
+    Ok(())
+}
+
 /// A node behind a router that forwards a port to it, and a node that has dialled it back there.
 struct Forwarded {
     _net: Internet,

@@ -5,6 +5,7 @@
 )]
 
 mod limits;
+mod sections;
 mod tables;
 
 use std::{fs, process::Stdio};

@@ -1,5 +1,7 @@
 //! Whole daemons on hosts of their own: what finds whom, and what leaves a host.
 
+mod link;
+
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr},
