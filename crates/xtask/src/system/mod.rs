@@ -3,6 +3,7 @@
 mod host;
 mod reload;
 mod role;
+mod tunnel;
 
 use std::{
     fs,
@@ -56,6 +57,7 @@ pub(crate) fn run_with(options: &Options) -> anyhow::Result<()> {
     say(&format!("system: {}", exposure(&den)?));
     let (link, bytes) = share(&den)?;
     fetch(&attic, &link, &bytes)?;
+    tunnel::through(&den, &attic)?;
     wanted(&attic, &link, &bytes)?;
     mistaken(&attic)?;
     reload::while_they_work(&den, &attic)?;
