@@ -69,11 +69,15 @@ impl Drop for Browser {
 }
 
 impl Browser {
-    /// Starts one.
+    /// Starts one. A browser that does not come up on a busy machine is no fault of the page: it is started once more.
     ///
     /// # Errors
     /// When it does not start.
     pub fn start() -> anyhow::Result<Self> {
+        Self::try_start().or_else(|_| Self::try_start())
+    }
+
+    fn try_start() -> anyhow::Result<Self> {
         let profile = tempfile::tempdir()?;
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")

@@ -138,8 +138,9 @@ fn who_is_not_let_in_yet_finds_the_way_too() -> anyhow::Result<()> {
         return Ok(());
     }
     let daemon = node()?;
-    let (page, _) = page_of(&daemon)?;
     let browser = Browser::start()?;
+    // There for a minute: nobody is logged in.
+    let (page, _) = page_of(&daemon)?;
     browser.visit(&page)?;
     browser.until("document.querySelector('#token')")?;
     for scheme in ["light", "dark"] {
