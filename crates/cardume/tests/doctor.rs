@@ -203,6 +203,27 @@ fn the_doctor_names_relays_and_points_that_are_away() -> anyhow::Result<()> {
 }
 
 #[test]
+fn the_doctor_names_a_tunnel_that_does_not_listen() -> anyhow::Result<()> {
+    let other = TcpListener::bind("127.0.0.1:0")?;
+    let home = Home::new(PROGRAM)?;
+    let config = home.path().join("cardume.toml");
+    let place = other.local_addr()?.to_string();
+    let nobody = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
+    fs::write(
+        &config,
+        format!("[tunnel.web]\nrole = \"forward\"\nlisten = {place:?}\npeer = {nobody:?}\n"),
+    )?;
+    let daemon = home.config(config).start()?;
+    patience::until("it has tried", || {
+        Ok(daemon.json(["tunnel", "ls"])?["state"] == "failed")
+    })?;
+    let found = report(&daemon.run(["--json", "doctor"])?)?;
+    let said = only_wrong(&found, "tunnels")?;
+    ensure!(said.contains("web") && said.contains(&place), "{said}");
+    Ok(())
+}
+
+#[test]
 fn the_doctor_names_a_full_disk_and_too_few_file_descriptors() -> anyhow::Result<()> {
     if !hosts::available() {
         return Ok(());

@@ -12,6 +12,7 @@ mod network;
 mod peers;
 mod places;
 mod system;
+mod tunnels;
 
 use std::path::PathBuf;
 
@@ -110,6 +111,7 @@ async fn examine(reach: Reach<'_>, process: Option<u32>) -> (Diagnosis, Patient)
     findings.extend(firewall::look(&patient));
     findings.extend(peers::look(reach, &patient).await);
     findings.extend(content::look(&patient).await);
+    findings.extend(tunnels::look(&patient).await);
     let mut diagnosis = Diagnosis {
         healthy: true,
         version: env!("CARGO_PKG_VERSION").to_owned(),
