@@ -56,7 +56,7 @@ pub struct Config {
     /// addresses, and those in the /24 (IPv4) or /64 (IPv6) of an address that this node listens on.
     pub max_per_address: u32,
     /// Time after which a connection that nobody uses is closed, once a quarter of `max_connections` is
-    /// in use; with fewer, idle connections stay.
+    /// in use; with fewer, idle connections stay. Streams of topics are a use.
     pub idle_timeout: cardume_units::Duration,
     /// Time for a connection to be made, with all its handshakes.
     pub dial_timeout: cardume_units::Duration,
