@@ -11,11 +11,7 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use libp2p_identity::PeerId;
 use libp2p_stream::IncomingStreams;
 use libp2p_swarm::Stream;
-use tokio::{
-    io::AsyncWriteExt as _,
-    sync::{broadcast, watch},
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt as _, sync::watch, time::timeout};
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 
 use crate::{
@@ -24,6 +20,7 @@ use crate::{
     handle::Entries,
     lines::Lines,
     pipe::{self, Line},
+    queue::Queue,
     wire::{Answer, Request},
 };
 
@@ -164,11 +161,11 @@ async fn pass(mut line: Line, config: &Config, place: &Place, tally: &Tally) -> 
         Service::Bytes(local) => return pipe::bytes(line, local, tally).await,
         Service::Datagrams(socket) => socket,
     };
-    let (read, outgoing) = broadcast::channel(pipe::WAITING);
+    let outgoing = Queue::default();
     let send = async |datagram: Bytes| socket.send(&datagram).await.map(drop);
     tokio::select! {
-        ended = pipe::datagrams(line, outgoing, send, tally, config.idle_timeout.get()) => ended,
-        ended = pipe::read_all(&socket, read) => ended,
+        ended = pipe::datagrams(line, &outgoing, send, tally, config.idle_timeout.get()) => ended,
+        ended = pipe::read_all(&socket, &outgoing, tally) => ended,
     }
 }
 

@@ -11,10 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use tokio::{
-    net::{TcpListener, UdpSocket, UnixListener},
-    sync::broadcast,
-};
+use tokio::net::{TcpListener, UdpSocket, UnixListener};
 use tokio_util::either::Either;
 
 use crate::{
@@ -22,6 +19,7 @@ use crate::{
     board::{Taken, Tally},
     lines::Lines,
     pipe::{self, Local},
+    queue::Queue,
     wire::{MAX_DATAGRAM, Request},
 };
 
@@ -136,7 +134,7 @@ impl Forward<'_> {
 
     async fn datagrams(&self, socket: UdpSocket) -> io::Result<Never> {
         self.ready(Place::Socket(socket.local_addr()?));
-        let mut senders = HashMap::<SocketAddr, broadcast::Sender<Bytes>>::new();
+        let mut senders = HashMap::<SocketAddr, Arc<Queue>>::new();
         let mut passing = FuturesUnordered::<BoxFuture<'_, SocketAddr>>::new();
         let mut buffer = vec![0; MAX_DATAGRAM];
         loop {
@@ -145,19 +143,18 @@ impl Forward<'_> {
                     // What the system tells is of one that was sent, to somebody who has gone.
                     let Ok((length, from)) = received else { continue };
                     let datagram = Bytes::copy_from_slice(&buffer[..length]);
-                    if let Some(sender) = senders.get(&from) {
-                        // Nobody takes it when the peer has just ended it.
-                        let _ = sender.send(datagram);
+                    if let Some(queue) = senders.get(&from) {
+                        self.tally.lost(queue.push(datagram));
                         continue;
                     }
                     let Some(taken) = self.tally.place(self.config.max_connections) else {
                         self.tally.lost(1);
                         continue;
                     };
-                    let (sender, outgoing) = broadcast::channel(pipe::WAITING);
-                    let _ = sender.send(datagram);
-                    senders.insert(from, sender);
-                    passing.push(self.converse(&socket, from, outgoing, taken).boxed());
+                    let queue = Arc::<Queue>::default();
+                    queue.push(datagram);
+                    senders.insert(from, queue.clone());
+                    passing.push(self.converse(&socket, from, queue, taken).boxed());
                 }
                 Some(from) = passing.next() => {
                     senders.remove(&from);
@@ -171,7 +168,7 @@ impl Forward<'_> {
         &self,
         socket: &UdpSocket,
         from: SocketAddr,
-        outgoing: broadcast::Receiver<Bytes>,
+        outgoing: Arc<Queue>,
         _taken: Taken,
     ) -> SocketAddr {
         let line = match self.lines.open(self.peer, &self.request).await {
@@ -184,7 +181,7 @@ impl Forward<'_> {
         self.tally.opened();
         let send = async |datagram: Bytes| socket.send_to(&datagram, from).await.map(drop);
         let idle = self.config.idle_timeout.get();
-        if let Err(error) = pipe::datagrams(line, outgoing, send, self.tally, idle).await {
+        if let Err(error) = pipe::datagrams(line, &outgoing, send, self.tally, idle).await {
             tracing::debug!(service = self.request.service, %error, "a sender is forgotten");
         }
         from

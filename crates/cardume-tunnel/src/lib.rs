@@ -8,7 +8,8 @@
 //! * Nothing is reached that configuration, or an operator, has not named with its address and with who may use it.
 //! * A peer that may not use a service is told what it would be told if there were none.
 //! * What a peer sends chooses a service by its name, and nothing else: no address, no port.
-//! * Memory for one connection is two buffers, whoever is slower; datagrams that wait too long are lost, as on any line.
+//! * Memory for one connection is two buffers, and for one sender of datagrams a queue with a bound in bytes, whoever is
+//!   slower; datagrams that wait too long are lost, as on any line.
 mod board;
 mod config;
 mod expose;
@@ -17,6 +18,7 @@ mod handle;
 mod lines;
 mod pipe;
 mod place;
+mod queue;
 mod server;
 mod wire;
 

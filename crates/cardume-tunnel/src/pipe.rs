@@ -6,12 +6,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use libp2p_swarm::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy_bidirectional_with_sizes, split},
     net::{TcpStream, UdpSocket, UnixStream},
-    sync::broadcast::{self, error::RecvError},
     time::{Instant, timeout},
 };
 use tokio_util::{
@@ -23,7 +22,8 @@ use tokio_util::{
 use crate::{
     Place,
     board::Tally,
-    wire::{MAX_DATAGRAM, datagram, put_datagram},
+    queue::Queue,
+    wire::{MAX_DATAGRAM, datagram},
 };
 
 /// A stream with a peer.
@@ -33,10 +33,6 @@ pub(crate) type Local = Either<TcpStream, UnixStream>;
 
 /// Bytes that wait in each direction: what two hosts have under way that are 20 ms apart at 25 Mbit/s.
 const BUFFER: usize = 64 * 1024;
-/// Datagrams of one sender that wait to be sent; those that wait longest are lost, as they are late by then.
-pub(crate) const WAITING: usize = 128;
-/// Bytes of datagrams that are written at once.
-const BATCH: usize = 64 * 1024;
 /// Time for a service of this host to take a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -79,7 +75,7 @@ pub(crate) async fn bytes(
 /// has passed for `idle`.
 pub(crate) async fn datagrams<F: Future<Output = io::Result<()>>>(
     line: impl AsyncRead + AsyncWrite + Unpin,
-    mut outgoing: broadcast::Receiver<Bytes>,
+    outgoing: &Queue,
     incoming: impl Fn(Bytes) -> F,
     tally: &Tally,
     idle: Duration,
@@ -89,26 +85,12 @@ pub(crate) async fn datagrams<F: Future<Output = io::Result<()>>>(
     let active = AtomicU64::new(0);
     let passed = || active.store(began.elapsed().as_millis() as u64, Ordering::Relaxed);
     let sending = async {
-        let mut batch = BytesMut::new();
         loop {
-            match outgoing.recv().await {
-                Ok(first) => put_datagram(&mut batch, &first),
-                Err(RecvError::Lagged(count)) => {
-                    tally.lost(count);
-                    continue;
-                }
-                Err(RecvError::Closed) => return to_peer.shutdown().await,
-            }
-            while batch.len() < BATCH
-                && let Ok(more) = outgoing.try_recv()
-            {
-                put_datagram(&mut batch, &more);
-            }
+            let batch = outgoing.take().await;
             passed();
             tally.sent(batch.len());
             to_peer.write_all(&batch).await?;
             to_peer.flush().await?;
-            batch.clear();
         }
     };
     let receiving = async {
@@ -151,14 +133,11 @@ pub(crate) async fn udp_to(service: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// Reads datagrams of a socket that speaks with one other alone.
-pub(crate) async fn read_all(socket: &UdpSocket, to: broadcast::Sender<Bytes>) -> io::Result<()> {
+pub(crate) async fn read_all(socket: &UdpSocket, to: &Queue, tally: &Tally) -> io::Result<()> {
     let mut buffer = vec![0; MAX_DATAGRAM];
     loop {
         match socket.recv(&mut buffer).await {
-            Ok(length) => {
-                // Nobody listens when it is over.
-                let _ = to.send(Bytes::copy_from_slice(&buffer[..length]));
-            }
+            Ok(length) => tally.lost(to.push(Bytes::copy_from_slice(&buffer[..length]))),
             // The service is not there now, as its host has said; it may come back.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
             Err(error) => return Err(error),
