@@ -49,10 +49,10 @@ impl Exposing {
             tokio::select! {
                 next = incoming.next() => {
                     let Some((peer, stream)) = next else { return };
-                    let own = by_peer.entry(peer).or_default();
+                    let own = by_peer.get(&peer).copied().unwrap_or_default();
                     // One that is too many is dropped, which tells the peer.
-                    if serving.len() < MAX_STREAMS && *own < MAX_PER_PEER {
-                        *own += 1;
+                    if serving.len() < MAX_STREAMS && own < MAX_PER_PEER {
+                        by_peer.insert(peer, own + 1);
                         serving.push(self.serve(peer, stream));
                     }
                 }

@@ -39,10 +39,10 @@ impl Server {
             board: handle.board().clone(),
             lines,
         };
-        let forwards = watch::Sender::new(handle.table().borrow().forwards());
+        let mut table = handle.table();
+        let forwards = watch::Sender::new(table.borrow_and_update().forwards());
         let keeping = cardume_roster::keep(forwards.subscribe(), work, stop.clone());
         let telling = async {
-            let mut table = handle.table();
             while table.changed().await.is_ok() {
                 let now = table.borrow_and_update().forwards();
                 forwards.send_if_modified(|before| {
