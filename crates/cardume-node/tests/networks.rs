@@ -313,7 +313,17 @@ async fn members_go_to_each_other_and_not_into_an_open_network_and_say_why() {
         let dialled = other.connect().dial(reach(&one, &address));
         assert_eq!(timeout(PATIENCE, dialled).await.unwrap().unwrap(), one.peer_id());
     }
-    let peers = one.connect().peers().await.unwrap();
+    // Who dials is done before who is dialled.
+    let met = async {
+        loop {
+            let peers = one.connect().peers().await.unwrap();
+            if !peers.is_empty() {
+                return peers;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let peers = timeout(PATIENCE, met).await.unwrap();
     assert_eq!(
         peers.iter().map(|info| info.peer).collect::<Vec<_>>(),
         [other.peer_id()]

@@ -424,7 +424,11 @@ fn the_check_names_line_and_remedy_for_certificates_and_keys() {
 fn authorities_are_exchanged_by_reloads() {
     let (old, new) = (Authority::new(), Authority::new());
     let [a, b] = [(); 2].map(|()| old.member(&[]).start().unwrap());
-    let connect = || b.json(["peer", "connect", &a.address(true).unwrap()]).unwrap();
+    // Who dials is done before who is dialled.
+    let connect = || {
+        b.json(["peer", "connect", &a.address(true).unwrap()]).unwrap();
+        until("it is known there too", || peers(&a) == 1);
+    };
     connect();
     for daemon in [&a, &b] {
         trust(daemon.path(), &[&old, &new]);
@@ -451,6 +455,6 @@ fn authorities_are_exchanged_by_reloads() {
     });
     new.sign(&b.peer_id().unwrap(), &b.path().join("member"), &[]);
     b.json(["reload"]).unwrap();
+    // Both are members by the new one.
     connect();
-    until("both are members by the new one", || peers(&a) == 1);
 }
